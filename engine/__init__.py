@@ -1,0 +1,3 @@
+"""Overnight training of object detectors from TOML recipes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What a person types; each command in its own module, with no logic of its own."""

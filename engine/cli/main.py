@@ -1,0 +1,78 @@
+"""The `engine` command: finds the subcommand, loads only its module, prints problems instead of tracebacks."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from engine import __version__
+from engine.cli.printing import print_problems
+from engine.errors import EngineError
+
+# Command -> module that defines it as `command`, and the line that `engine --help` shows.
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("engine.cli.check", "Find everything wrong with recipes and their datasets."),
+    "run": ("engine.cli.run", "Check recipes, queue them and train one after another."),
+    "watch": ("engine.cli.watch", "Open the live dashboard."),
+    "status": ("engine.cli.status", "Show every run and where it stands."),
+    "logs": ("engine.cli.logs", "Print what a run's worker wrote."),
+    "predict": ("engine.cli.predict", "Detect objects in images with a run's best model."),
+    "sample": ("engine.cli.sample", "Draw a small dataset to try things on."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f'no command "{args[0]}". {_suggestion(args[0])}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+def _suggestion(word: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, _COMMANDS, n=1)
+    return f'Did you mean "{close[0]}"?' if close else "See `engine --help`."
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="engine")
+def cli() -> None:
+    """Train object detectors overnight from TOML recipes."""
+
+
+def main() -> None:
+    """Entry point of the `engine` command."""
+    try:
+        cli.main(standalone_mode=True, prog_name="engine")
+    except EngineError as error:
+        print_problems(error.problems)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away; that is not an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""How problems look on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from engine.errors import Problem, printable
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that never treats text as markup."""
+    return Console(file=sys.stderr if stderr else sys.stdout, markup=False, highlight=False, emoji=False)
+
+
+def shown_path(path: str) -> str:
+    """A path as short as it can be told: relative to the current folder when it lies below it."""
+    try:
+        return str(Path(path).resolve().relative_to(Path.cwd())) if path else path
+    except ValueError:
+        return path
+
+
+def print_problems(problems: Sequence[Problem], *, stderr: bool = True) -> None:
+    """Print each problem on three lines: where, what was found, what to do."""
+    out = console(stderr=stderr)
+    for problem in problems:
+        where = str(problem.where).replace(problem.where.path, shown_path(problem.where.path), 1)
+        if where:
+            out.print(Text(f"  {where}"), soft_wrap=True)
+        line = Text("    ")
+        line.append(f"{problem.severity} {problem.code} ", style=_STYLES[problem.severity])
+        line.append(printable(problem.found))
+        out.print(line, soft_wrap=True)
+        out.print(Text(f"    fix: {printable(problem.fix)}", style="dim"), soft_wrap=True)

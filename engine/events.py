@@ -1,0 +1,254 @@
+"""What a run tells the world: frozen event types, an append-only log, and a tail that reads it.
+
+`events.jsonl` holds one JSON object a line. Numbers that JSON lacks (NaN, infinity) become null.
+A reader ignores a last line without its newline, skips lines and event types it doesn't know, and
+notices when the file was replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Literal, Self
+
+import msgspec
+
+Outcome = Literal["finished", "failed", "stopped"]
+Phase = Literal["loading", "training", "evaluating", "drawing", "saving"]
+
+
+class _Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
+    time: float = msgspec.field(default_factory=time.time)
+    """Seconds since 1970, UTC, when it happened."""
+
+
+class RunStarted(_Event, frozen=True, tag="started"):
+    """A worker took the run up, for the first time or again."""
+
+    attempt: int
+    device: str
+    num_train_images: int
+    num_val_images: int
+    num_epochs: int
+    num_steps: int
+    """Optimizer steps in the whole run."""
+    class_names: tuple[str, ...]
+    first_step: int = 0
+    """Zero-based step it goes on from; above 0 after a resume."""
+    versions: dict[str, str] = {}
+
+
+class PhaseEvent(_Event, frozen=True, tag="phase"):
+    """What the worker is busy with from now on."""
+
+    phase: Phase
+    epoch: int
+    done: int = 0
+    total: int = 0
+
+
+class StepEvent(_Event, frozen=True, tag="step"):
+    """One optimizer step."""
+
+    step: int
+    """Zero-based."""
+    epoch: int
+    """Zero-based."""
+    elapsed_s: float
+    """Seconds the run has been worked on, attempts added up."""
+    loss: float | None
+    """Total training loss of the batch."""
+    losses: dict[str, float | None]
+    """Its parts, by torchvision's names."""
+    lr: float
+    """The learning rate this step used."""
+    step_s: float = 0.0
+    """Seconds the step took, waiting for data included."""
+    data_s: float = 0.0
+    """Seconds of it spent waiting for data."""
+
+
+class EpochEvent(_Event, frozen=True, tag="epoch"):
+    """An epoch is over and measured."""
+
+    epoch: int
+    step: int
+    """Last step of the epoch, zero-based."""
+    elapsed_s: float
+    train_loss: float | None
+    """Mean training loss over the epoch's steps."""
+    val_loss: float | None
+    val_losses: dict[str, float | None]
+    ap: float | None
+    """COCO AP at IoU 0.50:0.95, in [0, 1]; null when nothing could be measured."""
+    ap50: float | None
+    ap75: float | None
+    ar100: float | None
+    ap_per_class: dict[str, float | None]
+    best: bool
+    """Whether this epoch's weights are the best so far."""
+    evaluate_s: float = 0.0
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """One drawn validation image."""
+
+    path: str
+    """Picture, relative to the run directory."""
+    image: str
+    """File name of the photo."""
+    num_ground_truth: int
+    num_detections: int
+
+
+class PreviewEvent(_Event, frozen=True, tag="preview"):
+    """Previews of an epoch are drawn."""
+
+    epoch: int
+    previews: tuple[Preview, ...]
+
+
+class CheckpointEvent(_Event, frozen=True, tag="checkpoint"):
+    """Weights are safe on disk."""
+
+    kind: Literal["last", "best"]
+    path: str
+    """Relative to the run directory."""
+    epoch: int
+    step: int
+
+
+class MessageEvent(_Event, frozen=True, tag="message"):
+    """Something a person should know."""
+
+    level: Literal["note", "warning", "error"]
+    text: str
+
+
+class RunEnded(_Event, frozen=True, tag="ended"):
+    """The worker is done with the run, for now ("stopped") or for good."""
+
+    outcome: Outcome
+    reason: str
+    """In words a person can act on; "" when there is nothing to say."""
+    cause: str = ""
+    """Recorded kind of failure, such as "out of memory"; "" otherwise."""
+    elapsed_s: float = 0.0
+
+
+Event = (
+    RunStarted
+    | PhaseEvent
+    | StepEvent
+    | EpochEvent
+    | PreviewEvent
+    | CheckpointEvent
+    | MessageEvent
+    | RunEnded
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
+
+
+def encode_event(event: Event) -> bytes:
+    """One event as a line of `events.jsonl`, newline included."""
+    return _encoder.encode(event) + b"\n"
+
+
+def decode_event(line: bytes) -> Event | None:
+    """The event in a line, or None for a damaged line or a type of another version."""
+    try:
+        return _decoder.decode(line)
+    except msgspec.DecodeError:
+        return None
+
+
+class EventLog:
+    """The only writer of a run's events.
+
+    Opening cuts a torn last line off, so that a killed writer's half line can't swallow the next.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("a+b", buffering=0)
+        self._cut_torn_tail()
+
+    def _cut_torn_tail(self) -> None:
+        size = self._file.seek(0, os.SEEK_END)
+        start = max(0, size - 1_000_000)
+        self._file.seek(start)
+        tail = self._file.read(size - start)
+        if tail and not tail.endswith(b"\n"):
+            self._file.truncate(start + tail.rfind(b"\n") + 1)
+
+    def append(self, event: Event) -> None:
+        """Write one event; it is in the kernel's hands when this returns."""
+        self._file.write(encode_event(event))
+
+    def sync(self) -> int:
+        """Force the log to disk; returns its size in bytes."""
+        os.fsync(self._file.fileno())
+        return self._file.seek(0, os.SEEK_END)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class EventTail:
+    """Reads a growing `events.jsonl` from where it last stopped.
+
+    Attributes:
+        restarts: How often the file turned out to be another one (a resume replaced it); the
+            reader then starts over, and whoever folds the events must too.
+    """
+
+    def __init__(self, path: Path, chunk_bytes: int = 8_000_000) -> None:
+        self._path = path
+        self._chunk_bytes = chunk_bytes
+        self._offset = 0
+        self._inode: int | None = None
+        self.restarts = 0
+
+    def read(self) -> list[Event]:
+        """New whole events since the last call, at most one chunk's worth; [] when there are none.
+
+        Raises:
+            OSError: The file exists but can't be read.
+        """
+        try:
+            with self._path.open("rb") as file:
+                self._notice_replacement(os.fstat(file.fileno()))
+                file.seek(self._offset)
+                data = file.read(self._chunk_bytes)
+        except FileNotFoundError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        events = (decode_event(line) for line in data[:end].splitlines())
+        return [event for event in events if event is not None]
+
+    def read_all(self) -> list[Event]:
+        """Everything up to the end of the file as it is now."""
+        events: list[Event] = []
+        while chunk := self.read():
+            events.extend(chunk)
+        return events
+
+    def _notice_replacement(self, status: os.stat_result) -> None:
+        replaced = self._inode is not None and status.st_ino != self._inode
+        if replaced or status.st_size < self._offset:
+            self._offset = 0
+            self.restarts += 1
+        self._inode = status.st_ino

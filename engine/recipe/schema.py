@@ -1,0 +1,260 @@
+"""The frozen `Recipe`: every key a recipe may hold, its type, range, default and meaning.
+
+Strict on purpose: an unknown key or a value of the wrong type is an error, never a guess. Each
+field's description is what `docs/recipe-reference.md` prints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from engine.catalogue import ARCHS
+
+ClassName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Section(BaseModel):
+    """A table of a recipe: strict, frozen, no unknown keys."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+def _as_path(value: object) -> object:
+    return Path(value) if isinstance(value, str) else value
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+RecipePath = Annotated[Path, BeforeValidator(_as_path)]
+
+
+class SplitPaths(Section):
+    """Where one split lives."""
+
+    images: RecipePath
+    """Folder of images, relative to the recipe."""
+    annotations: RecipePath
+    """Folder of annotations, relative to the recipe."""
+
+
+class Dataset(Section):
+    """The photos, their labels, and what to do about dirt in them."""
+
+    format: Literal["voc"] = "voc"
+    """Annotation format: Pascal VOC XML, one file an image."""
+    train: SplitPaths
+    """Images to learn from."""
+    val: SplitPaths
+    """Images to measure on after every epoch; never learnt from."""
+    test: SplitPaths | None = None
+    """Images kept for the end; never looked at while training."""
+
+    missing_annotations: Literal["error", "skip", "negative"] = "error"
+    """An image without an annotation file: an error, left out, or a picture without objects."""
+    missing_images: Literal["error", "skip"] = "error"
+    """An annotation file without its image: an error, or left out."""
+    unreadable_images: Literal["error", "skip"] = "error"
+    """An image that can't be decoded whole: an error, or left out."""
+    unknown_classes: Literal["error", "skip"] = "error"
+    """An object whose class is neither in the map, an alias nor ignored: an error, or left out."""
+    empty_boxes: Literal["error", "drop"] = "error"
+    """A box without width or height, or inverted: an error, or the object is left out."""
+    outside_boxes: Literal["error", "clip", "drop"] = "error"
+    """A box that reaches outside its image: an error, cut off at the edge, or left out."""
+    size_mismatch: Literal["error", "use_image"] = "error"
+    """An annotation whose <size> disagrees with the image: an error, or the image is believed."""
+
+
+class Classes(Section):
+    """The class map."""
+
+    names: Annotated[tuple[ClassName, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    """The classes to detect, in order. The background is added by the model and isn't named."""
+    aliases: dict[ClassName, ClassName] = Field(default_factory=dict)
+    """Other spellings in the annotations, each with the class it stands for."""
+    ignore: Annotated[tuple[ClassName, ...], BeforeValidator(_as_tuple)] = ()
+    """Classes in the annotations that are left out on purpose."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Classes:
+        if len(set(self.names)) != len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise ValueError(f'class "{twice}" is named twice')
+        for alias, target in self.aliases.items():
+            if target not in self.names:
+                raise ValueError(f'alias "{alias}" stands for "{target}", which is not in names')
+            if alias in self.names:
+                raise ValueError(f'alias "{alias}" is itself one of names')
+        clash = set(self.ignore) & (set(self.names) | set(self.aliases))
+        if clash:
+            raise ValueError(f'class "{min(clash)}" is both wanted and ignored')
+        return self
+
+
+class Model(Section):
+    """The detector and where its weights come from."""
+
+    arch: str = "fasterrcnn_resnet50_fpn"
+    """The detector; see the list of models."""
+    weights: str = "coco"
+    """"coco", "imagenet", "none", or a weights file, relative to the recipe."""
+    min_size: Annotated[int, Field(ge=32, le=4096)] | None = None
+    """Shorter side in pixels that images are resized to; the detector's own when left out."""
+    max_size: Annotated[int, Field(ge=32, le=8192)] | None = None
+    """Upper bound of the longer side in pixels; the detector's own when left out."""
+    trainable_layers: Annotated[int, Field(ge=0, le=6)] | None = None
+    """Backbone stages that learn, counted from the output. Left out: 3 with weights, all without."""
+    norm: Literal["auto", "frozen", "batch"] = "auto"
+    """Backbone normalisation: frozen statistics, or learnt. "auto" freezes where weights exist."""
+    box_head_width: Annotated[int, Field(ge=16, le=4096)] = 1024
+    """Width of Faster R-CNN's two hidden box-head layers. 1024 is torchvision's."""
+
+    @field_validator("arch")
+    @classmethod
+    def _known_arch(cls, arch: str) -> str:
+        if arch not in ARCHS:
+            raise ValueError(f"unknown detector; choose one of {', '.join(sorted(ARCHS))}")
+        return arch
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Model:
+        arch = ARCHS[self.arch]
+        if arch.fixed_size and (self.min_size or self.max_size):
+            raise ValueError(f"{arch.name} works at {arch.min_size} px only; remove min_size and max_size")
+        if self.input_min_size > self.input_max_size:
+            raise ValueError(f"min_size {self.input_min_size} is above max_size {self.input_max_size}")
+        if self.trainable_layers is not None and self.trainable_layers > arch.num_backbone_stages:
+            raise ValueError(f"{arch.name} has {arch.num_backbone_stages} stages; trainable_layers is too high")
+        if self.weights == "coco" and arch.coco is None:
+            raise ValueError(f'no COCO weights exist for {arch.name}; use "imagenet", "none" or a file')
+        if self.weights == "coco" and self.box_head_width != 1024:
+            raise ValueError("COCO weights need box_head_width = 1024")
+        return self
+
+    @property
+    def input_min_size(self) -> int:
+        """Shorter side in pixels that images are resized to."""
+        return self.min_size or ARCHS[self.arch].min_size
+
+    @property
+    def input_max_size(self) -> int:
+        """Upper bound of the longer side in pixels."""
+        return self.max_size or max(ARCHS[self.arch].max_size, self.input_min_size)
+
+    @property
+    def weights_path(self) -> Path | None:
+        """The weights file, when `weights` is one."""
+        return None if self.weights in ("coco", "imagenet", "none") else Path(self.weights)
+
+
+class Training(Section):
+    """How long, how much at a time."""
+
+    epochs: int = Field(default=50, ge=1, le=100_000)
+    """Passes over the training images."""
+    batch_size: int = Field(default=4, ge=1, le=1024)
+    """Images in one optimizer step."""
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    """Everything random follows from it: order, augmentation, new layers, sampled boxes."""
+    clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
+    """Greatest total norm of the gradients; longer ones are scaled down. Left out: no clipping."""
+
+
+class Optimizer(Section):
+    """How weights change."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    """The optimizer."""
+    lr: float = Field(default=0.005, gt=0, le=100)
+    """Learning rate after warm-up."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of SGD; AdamW uses it as its first beta."""
+    weight_decay: float = Field(default=0.0005, ge=0, le=10)
+    """Weight decay."""
+
+
+class Schedule(Section):
+    """How the learning rate changes."""
+
+    kind: Literal["step", "cosine", "constant"] = "step"
+    """"step" multiplies by gamma every step_size epochs; "cosine" falls to 0 at the end."""
+    step_size: int = Field(default=15, ge=1)
+    """Epochs between two drops of the step schedule."""
+    gamma: float = Field(default=0.1, gt=0, le=1)
+    """Factor of each drop."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Optimizer steps over which the learning rate rises linearly from near 0. 0: none."""
+
+
+class Augmentation(Section):
+    """Changes to training images, boxes kept right."""
+
+    horizontal_flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of mirroring an image left to right."""
+
+
+class EarlyStopping(Section):
+    """When to stop before the last epoch."""
+
+    metric: Literal["val_loss", "ap", "ap50"] = "val_loss"
+    """What must improve."""
+    patience: int = Field(default=8, ge=1)
+    """Epochs without improvement after which the run ends."""
+    min_delta: float = Field(default=0.0, ge=0)
+    """An improvement smaller than this doesn't count."""
+
+
+class Evaluation(Section):
+    """How a model is measured after each epoch."""
+
+    best_metric: Literal["ap", "ap50", "val_loss"] = "ap"
+    """What decides which epoch's weights are kept as the best."""
+
+
+class Previews(Section):
+    """Pictures of predictions on the same validation images, epoch after epoch."""
+
+    num_images: int = Field(default=4, ge=0, le=64)
+    """How many validation images; 0 turns previews off."""
+    score_threshold: float = Field(default=0.5, ge=0, le=1)
+    """Least score of a prediction that is drawn."""
+
+
+def _workers(value: Any) -> Any:
+    if isinstance(value, str) and value != "auto":
+        raise ValueError('num_workers is a number or "auto"')
+    return value
+
+
+class Hardware(Section):
+    """What the run is executed on."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """"auto" takes cuda, then mps, then cpu; or name one, such as "cuda:1"."""
+    num_workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = "auto"
+    """Processes that load images. "auto" looks at the machine."""
+
+
+class Recipe(Section):
+    """One training run, whole."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Name of the run: letters, digits, dot, dash and underscore."""
+    dataset: Dataset
+    classes: Classes
+    model: Model = Field(default_factory=Model)
+    training: Training = Field(default_factory=Training)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    schedule: Schedule = Field(default_factory=Schedule)
+    augmentation: Augmentation = Field(default_factory=Augmentation)
+    early_stopping: EarlyStopping | None = None
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    previews: Previews = Field(default_factory=Previews)
+    hardware: Hardware = Field(default_factory=Hardware)

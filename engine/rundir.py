@@ -1,0 +1,205 @@
+"""Every file name under `runs/<run>/`, and how files there are written.
+
+Nobody else spells these names. Files that matter are written to a temporary name, fsynced and
+renamed, so that a reader sees the old one or the new one and a power cut leaves one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+RUN_ID = re.compile(r"^(\d{4,})-[A-Za-z0-9][A-Za-z0-9._-]*$")
+QUEUE_FILE = "queue.db"
+SUPERVISOR_LOCK = "supervisor.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The paths of one run; making one touches no disk."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, which is the folder's name."""
+        return self.path.name
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe, to the letter."""
+        return self.path / "recipe.toml"
+
+    @property
+    def resolved(self) -> Path:
+        """The recipe as it was understood."""
+        return self.path / "resolved.json"
+
+    @property
+    def events(self) -> Path:
+        """The event log."""
+        return self.path / "events.jsonl"
+
+    @property
+    def worker_log(self) -> Path:
+        """Everything the worker printed."""
+        return self.path / "worker.log"
+
+    @property
+    def worker_lock(self) -> Path:
+        """Held by a living worker."""
+        return self.path / "worker.lock"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """The newest state, to resume from."""
+        return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The best model."""
+        return self.path / "checkpoints" / "best.pt"
+
+    @property
+    def report(self) -> Path:
+        """Folder of what is made of the run."""
+        return self.path / "report"
+
+    @property
+    def loss_curve(self) -> Path:
+        """The loss-curve picture."""
+        return self.report / "loss.png"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of `engine predict`'s output."""
+        return self.path / "predictions"
+
+    def preview(self, epoch: int, index: int) -> Path:
+        """The picture of one preview image; epoch and index zero-based."""
+        return self.path / "previews" / f"{epoch:04d}" / f"{index:02d}.jpg"
+
+    def relative(self, path: Path) -> str:
+        """A path as events name it: relative to the run directory, with forward slashes."""
+        return path.relative_to(self.path).as_posix()
+
+
+def run_number(run_id: str) -> int | None:
+    """The number a run id begins with, or None when it isn't a run id."""
+    match = RUN_ID.match(run_id)
+    return int(match.group(1)) if match else None
+
+
+def list_run_dirs(runs_dir: Path) -> list[RunDir]:
+    """All run directories in a runs folder, by number; [] when the folder is missing."""
+    if not runs_dir.is_dir():
+        return []
+    found = [entry for entry in runs_dir.iterdir() if RUN_ID.match(entry.name) and entry.is_dir()]
+    return [RunDir(path) for path in sorted(found, key=lambda path: (run_number(path.name), path.name))]
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace a file in one step.
+
+    Args:
+        path: The file; its folder is made when missing.
+        write: Writes the content into the open binary file it is given.
+
+    Raises:
+        OSError: The disk is full or can't be written; the old file is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Replace a file's content in one step; see `write_atomic`."""
+    write_atomic(path, lambda file: file.write(content))
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is durable only once its folder is on disk; some network drives refuse to sync folders.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class FileLock:
+    """An exclusive `fcntl.lockf` lock on a file, freed by the kernel when its holder dies.
+
+    Opening the same file elsewhere in the holding process and closing it would free the lock too
+    (POSIX), so nothing else may open a lock file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def acquire(self, patience_s: float = 0.0) -> bool:
+        """Try to take the lock for a while; False when another process keeps it.
+
+        Raises:
+            OSError: The folder can't be written.
+        """
+        file = self._path.open("ab")
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() >= deadline:
+                    file.close()
+                    return False
+                time.sleep(0.05)
+            else:
+                self._file = file
+                return True
+
+    def release(self) -> None:
+        """Give the lock back; harmless when it isn't held."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock on a file; False when the file is missing.
+
+    Looking takes a shared lock for an instant, so whoever acquires should try more than once.
+    """
+    try:
+        with path.open("rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except (BlockingIOError, PermissionError):
+        return True
+    return False
