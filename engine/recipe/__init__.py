@@ -1,1 +1,1 @@
-"""."""
+"""Recipes: read, merged, explained."""

@@ -6,14 +6,49 @@ field's description is what `docs/recipe-reference.md` prints.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from engine.catalogue import ARCHS
+from engine.catalogue import ARCHS, Arch
 
 ClassName = Annotated[str, Field(min_length=1, max_length=200)]
+
+# What `model.weights` may say instead of naming a file.
+WEIGHTS_WORDS = ("coco", "imagenet", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Two values of a section that don't go together.
+
+    Attributes:
+        key: Path of the value to blame, from the section; () for the section itself.
+        found: What is wrong.
+        fix: What to do about it.
+    """
+
+    key: tuple[str | int, ...]
+    found: str
+    fix: str
+
+
+class ContradictionError(ValueError):
+    """Raised by a section's validator with all its faults at once."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(fault.found for fault in faults))
+        self.faults = tuple(faults)
+
+
+def _refuse(faults: Iterable[Fault]) -> None:
+    found = tuple(faults)
+    if found:
+        raise ContradictionError(found)
 
 
 class Section(BaseModel):
@@ -75,7 +110,9 @@ class Dataset(Section):
 class Classes(Section):
     """The class map."""
 
-    names: Annotated[tuple[ClassName, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    names: Annotated[
+        tuple[ClassName, ...], BeforeValidator(_as_tuple), Field(min_length=1, examples=[["mug", "laptop"]])
+    ]
     """The classes to detect, in order. The background is added by the model and isn't named."""
     aliases: dict[ClassName, ClassName] = Field(default_factory=dict)
     """Other spellings in the annotations, each with the class it stands for."""
@@ -84,26 +121,40 @@ class Classes(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Classes:
-        if len(set(self.names)) != len(self.names):
-            twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise ValueError(f'class "{twice}" is named twice')
-        for alias, target in self.aliases.items():
-            if target not in self.names:
-                raise ValueError(f'alias "{alias}" stands for "{target}", which is not in names')
-            if alias in self.names:
-                raise ValueError(f'alias "{alias}" is itself one of names')
-        clash = set(self.ignore) & (set(self.names) | set(self.aliases))
-        if clash:
-            raise ValueError(f'class "{min(clash)}" is both wanted and ignored')
+        _refuse(self._faults())
         return self
+
+    def _faults(self) -> Iterator[Fault]:
+        seen: set[str] = set()
+        for index, name in enumerate(self.names):
+            if name in seen:
+                yield Fault(("names", index), f'class "{name}" is named twice', "remove one of the two")
+            seen.add(name)
+        for alias, target in self.aliases.items():
+            if target not in seen:
+                yield Fault(
+                    ("aliases", alias), f'alias "{alias}" stands for "{target}", which is not in names',
+                    "point the alias at one of names",
+                )
+            if alias in seen:
+                yield Fault(
+                    ("aliases", alias), f'alias "{alias}" is itself one of names',
+                    "remove it from names or from aliases",
+                )
+        for index, name in enumerate(self.ignore):
+            if name in seen or name in self.aliases:
+                yield Fault(
+                    ("ignore", index), f'class "{name}" is both wanted and ignored',
+                    "remove it from ignore, or from names and aliases",
+                )
 
 
 class Model(Section):
     """The detector and where its weights come from."""
 
-    arch: str = "fasterrcnn_resnet50_fpn"
-    """The detector; see the list of models."""
-    weights: str = "coco"
+    arch: str = Field(default="fasterrcnn_resnet50_fpn", json_schema_extra={"enum": list(ARCHS)})
+    """The detector."""
+    weights: str = Field(default="coco", json_schema_extra={"words": '"coco", "imagenet", "none" or a file'})
     """"coco", "imagenet", "none", or a weights file, relative to the recipe."""
     min_size: Annotated[int, Field(ge=32, le=4096)] | None = None
     """Shorter side in pixels that images are resized to; the detector's own when left out."""
@@ -120,23 +171,40 @@ class Model(Section):
     @classmethod
     def _known_arch(cls, arch: str) -> str:
         if arch not in ARCHS:
-            raise ValueError(f"unknown detector; choose one of {', '.join(sorted(ARCHS))}")
+            raise PydanticCustomError("unknown_arch", "unknown detector")
         return arch
 
     @model_validator(mode="after")
     def _consistent(self) -> Model:
-        arch = ARCHS[self.arch]
-        if arch.fixed_size and (self.min_size or self.max_size):
-            raise ValueError(f"{arch.name} works at {arch.min_size} px only; remove min_size and max_size")
-        if self.input_min_size > self.input_max_size:
-            raise ValueError(f"min_size {self.input_min_size} is above max_size {self.input_max_size}")
-        if self.trainable_layers is not None and self.trainable_layers > arch.num_backbone_stages:
-            raise ValueError(f"{arch.name} has {arch.num_backbone_stages} stages; trainable_layers is too high")
-        if self.weights == "coco" and arch.coco is None:
-            raise ValueError(f'no COCO weights exist for {arch.name}; use "imagenet", "none" or a file')
-        if self.weights == "coco" and self.box_head_width != 1024:
-            raise ValueError("COCO weights need box_head_width = 1024")
+        _refuse(self._faults(ARCHS[self.arch]))
         return self
+
+    def _faults(self, arch: Arch) -> Iterator[Fault]:
+        if arch.fixed_size and (self.min_size or self.max_size):
+            yield Fault(
+                ("min_size" if self.min_size else "max_size",), f"{arch.name} works at {arch.min_size} px only",
+                "remove min_size and max_size",
+            )
+        elif self.input_min_size > self.input_max_size:
+            yield Fault(
+                ("max_size",), f"min_size {self.input_min_size} is above max_size {self.input_max_size}",
+                "lower min_size or raise max_size",
+            )
+        if self.trainable_layers is not None and self.trainable_layers > arch.num_backbone_stages:
+            yield Fault(
+                ("trainable_layers",), f"{arch.name} has only {arch.num_backbone_stages} backbone stages",
+                f"write trainable_layers = {arch.num_backbone_stages} or less",
+            )
+        if self.weights == "coco" and arch.coco is None:
+            yield Fault(
+                ("weights",), f"no COCO weights exist for {arch.name}",
+                'use weights = "imagenet", "none" or a weights file',
+            )
+        if self.weights == "coco" and self.box_head_width != 1024:
+            yield Fault(
+                ("box_head_width",), "COCO weights need box_head_width = 1024",
+                'remove box_head_width, or use weights = "imagenet" or "none"',
+            )
 
     @property
     def input_min_size(self) -> int:
@@ -151,7 +219,7 @@ class Model(Section):
     @property
     def weights_path(self) -> Path | None:
         """The weights file, when `weights` is one."""
-        return None if self.weights in ("coco", "imagenet", "none") else Path(self.weights)
+        return None if self.weights in WEIGHTS_WORDS else Path(self.weights)
 
 
 class Training(Section):
@@ -185,11 +253,11 @@ class Schedule(Section):
 
     kind: Literal["step", "cosine", "constant"] = "step"
     """"step" multiplies by gamma every step_size epochs; "cosine" falls to 0 at the end."""
-    step_size: int = Field(default=15, ge=1)
+    step_size: int = Field(default=15, ge=1, le=100_000)
     """Epochs between two drops of the step schedule."""
     gamma: float = Field(default=0.1, gt=0, le=1)
     """Factor of each drop."""
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, le=1_000_000_000)
     """Optimizer steps over which the learning rate rises linearly from near 0. 0: none."""
 
 
@@ -205,7 +273,7 @@ class EarlyStopping(Section):
 
     metric: Literal["val_loss", "ap", "ap50"] = "val_loss"
     """What must improve."""
-    patience: int = Field(default=8, ge=1)
+    patience: int = Field(default=8, ge=1, le=100_000)
     """Epochs without improvement after which the run ends."""
     min_delta: float = Field(default=0.0, ge=0)
     """An improvement smaller than this doesn't count."""
@@ -227,25 +295,27 @@ class Previews(Section):
     """Least score of a prediction that is drawn."""
 
 
-def _workers(value: Any) -> Any:
-    if isinstance(value, str) and value != "auto":
-        raise ValueError('num_workers is a number or "auto"')
-    return value
-
-
 class Hardware(Section):
     """What the run is executed on."""
 
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",
+        json_schema_extra={"words": '"auto", "cpu", "mps", "cuda" or "cuda:" and a number'},
+    )
     """"auto" takes cuda, then mps, then cpu; or name one, such as "cuda:1"."""
-    num_workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = "auto"
+    num_workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = "auto"
     """Processes that load images. "auto" looks at the machine."""
 
 
 class Recipe(Section):
     """One training run, whole."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        examples=["desk-r50"],
+        json_schema_extra={"words": "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"},
+    )
     """Name of the run: letters, digits, dot, dash and underscore."""
     dataset: Dataset
     classes: Classes
