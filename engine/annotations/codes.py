@@ -1,0 +1,52 @@
+"""Every code a dataset problem can carry, with its title. Codes are stable: none is ever reused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FOLDER_MISSING: Final = "D100"
+SPLIT_EMPTY: Final = "D101"
+BOX_EMPTY: Final = "D102"
+BOX_OUTSIDE: Final = "D103"
+BOX_UNREADABLE: Final = "D104"
+CLASS_UNKNOWN: Final = "D105"
+SIZE_MISMATCH: Final = "D106"
+ANNOTATION_MISSING: Final = "D107"
+IMAGE_MISSING: Final = "D108"
+IMAGE_UNREADABLE: Final = "D109"
+ANNOTATION_UNREADABLE: Final = "D110"
+TOO_LARGE: Final = "D111"
+STEM_SHARED: Final = "D112"
+CLASS_NOT_IN_TRAIN: Final = "D113"
+CLASS_ONLY_OUTSIDE_TRAIN: Final = "D114"
+FILE_IN_TWO_SPLITS: Final = "D115"
+TRAIN_WITHOUT_BOXES: Final = "D116"
+SPLIT_WITHOUT_BOXES: Final = "D117"
+SIZE_UNKNOWN: Final = "D118"
+ORIENTATION_RAW: Final = "D119"
+ORIENTATION_UNCLEAR: Final = "D120"
+
+TITLES: Final[dict[str, str]] = {
+    FOLDER_MISSING: "folder or file missing",
+    SPLIT_EMPTY: "split without images",
+    BOX_EMPTY: "empty box",
+    BOX_OUTSIDE: "box outside its image",
+    BOX_UNREADABLE: "box that can't be read",
+    CLASS_UNKNOWN: "class not in the map",
+    SIZE_MISMATCH: "annotated size disagrees with the image",
+    ANNOTATION_MISSING: "image without annotation",
+    IMAGE_MISSING: "annotation without image",
+    IMAGE_UNREADABLE: "image that can't be read",
+    ANNOTATION_UNREADABLE: "annotation that can't be read",
+    TOO_LARGE: "file refused for its size",
+    STEM_SHARED: "several images share one annotation",
+    CLASS_NOT_IN_TRAIN: "class of the map never labelled",
+    CLASS_ONLY_OUTSIDE_TRAIN: "class never labelled in train",
+    FILE_IN_TWO_SPLITS: "same image in two splits",
+    TRAIN_WITHOUT_BOXES: "nothing to learn from",
+    SPLIT_WITHOUT_BOXES: "nothing to measure on",
+    SIZE_UNKNOWN: "annotation without image size",
+    ORIENTATION_RAW: "labels drawn before EXIF rotation",
+    ORIENTATION_UNCLEAR: "EXIF rotation that labels don't settle",
+}
+"""Code -> title, in order; the documentation has a section for each."""

@@ -1,0 +1,92 @@
+"""Collect what is found in one split: faults one by one, and what policies settled as one note a kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from engine.annotations.codes import TITLES
+from engine.errors import EngineError, Problem, Severity, Where
+
+MAX_EXAMPLES = 5
+_RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+@dataclass(slots=True)
+class _Settled:
+    key: str
+    places: list[Where] = field(default_factory=list)
+    details: Counter[str] = field(default_factory=Counter)
+
+
+class Findings:
+    """What is found in one split, in the order of the files."""
+
+    def __init__(self, split: str, folder: str) -> None:
+        self._split = split
+        self._folder = folder
+        self._problems: list[Problem] = []
+        self._settled: dict[tuple[str, str], _Settled] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._problems or self._settled)
+
+    def add(self, problem: Problem) -> None:
+        """Tell a problem as it is."""
+        self._problems.append(problem)
+
+    def add_all(self, error: EngineError) -> None:
+        """Tell the problems an exception carries."""
+        self._problems.extend(error.problems)
+
+    def fault(self, code: str, where: Where, found: str, fix: str) -> None:
+        """Tell an error."""
+        self._problems.append(Problem(code, where, found, fix))
+
+    def settled(self, code: str, action: str, where: Where, *, key: str, detail: str = "") -> None:
+        """Count something a policy took care of; told as one note a code and action.
+
+        Args:
+            code: What was wrong.
+            action: What was done, such as "object left out".
+            where: One place of it.
+            key: The policy, such as "dataset.empty_boxes"; "" where there is no choice.
+            detail: What to count by, such as a class name; "" for nothing.
+        """
+        settled = self._settled.setdefault((code, action), _Settled(key))
+        settled.places.append(where)
+        if detail:
+            settled.details[detail] += 1
+
+    def problems(self) -> tuple[Problem, ...]:
+        """All of it: errors, then warnings, then notes."""
+        notes = [self._note(code, action, settled) for (code, action), settled in self._settled.items()]
+        return in_order([*self._problems, *notes])
+
+    def _note(self, code: str, action: str, settled: _Settled) -> Problem:
+        count = len(settled.places)
+        found = f"{TITLES[code]}, {count} time{'s' if count > 1 else ''} in {self._split}: {action}"
+        if settled.details:
+            found += f"; {_listed(f'{name} ({times})' for name, times in settled.details.most_common())}"
+        found += f"; at {_listed(str(place) for place in settled.places)}"
+        return Problem(
+            code=code,
+            where=Where(self._folder),
+            found=found,
+            fix=f'nothing to do; with {settled.key} = "error" each is told by itself'
+            if settled.key
+            else "nothing to do",
+            severity="note",
+        )
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Errors first, then warnings, then notes; within these the order stays."""
+    return tuple(sorted(problems, key=lambda problem: _RANK[problem.severity]))
+
+
+def _listed(parts: Iterable[str]) -> str:
+    every = list(parts)
+    text = ", ".join(every[:MAX_EXAMPLES])
+    return text if len(every) <= MAX_EXAMPLES else f"{text} and {len(every) - MAX_EXAMPLES} more"

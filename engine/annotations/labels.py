@@ -1,0 +1,43 @@
+"""Turn class names as written into indices of the class map, or say what may have been meant."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from dataclasses import dataclass
+
+from engine.recipe.schema import Classes
+
+IGNORED = -1
+
+
+def composed(name: str) -> str:
+    """The name in Unicode's composed form, so that two ways to store "é" are one name."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """Names and aliases -> zero-based index; ignored names -> `IGNORED`."""
+
+    indices: dict[str, int]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, classes: Classes) -> LabelMap:
+        """The map of a recipe."""
+        indices = {composed(name): index for index, name in enumerate(classes.names)}
+        aliases = {composed(alias): indices[composed(target)] for alias, target in classes.aliases.items()}
+        ignored = {composed(name): IGNORED for name in classes.ignore}
+        return cls({**ignored, **aliases, **indices}, classes.names)
+
+    def index(self, name: str) -> int | None:
+        """The index of a class, `IGNORED`, or None when the map doesn't know it."""
+        index = self.indices.get(name)
+        return self.indices.get(composed(name)) if index is None else index
+
+    def suggestion(self, name: str) -> str | None:
+        """The class of `names` that may have been meant, through an alias too; None if none is near."""
+        lower = {known.lower(): index for known, index in self.indices.items() if index != IGNORED}
+        near = difflib.get_close_matches(composed(name)[:200].lower(), lower, n=1, cutoff=0.7)
+        return self.names[lower[near[0]]] if near else None

@@ -1,0 +1,104 @@
+"""Read a split into records: the one path that both `engine check` and the training take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.annotations import codes
+from engine.annotations.findings import Findings
+from engine.annotations.judge import Judge
+from engine.annotations.labels import LabelMap
+from engine.annotations.picture import IMAGE_SUFFIXES, PictureFacts, inspect
+from engine.annotations.raw import RawAnnotation
+from engine.annotations.records import ImageRecord, Split, SplitRead
+from engine.annotations.sources import Item, list_items
+from engine.errors import DataError, Where
+from engine.recipe.schema import Classes, Dataset, SplitPaths
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSplit:
+    """A split whose folders have been listed and whose files haven't been opened yet."""
+
+    judge: Judge
+    items: list[Item]
+
+
+def open_split(dataset: Dataset, classes: Classes, split: Split) -> OpenSplit:
+    """List a split's images and annotations.
+
+    Args:
+        dataset: Where it lives, and what to do about dirt.
+        classes: The class map.
+        split: Which one.
+
+    Returns:
+        What there is to read; nothing for a split that the recipe doesn't have.
+    """
+    paths: SplitPaths | None = getattr(dataset, split)
+    findings = Findings(split, str(paths.images) if paths else "")
+    items = [] if paths is None else list_items(dataset, paths, findings)
+    if paths is not None and not items and not findings:
+        found = f"split {split} is empty: no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in this folder or below it"
+        fix = f"put images there, or correct dataset.{split}.images"
+        findings.fault(codes.SPLIT_EMPTY, Where(str(paths.images)), found, fix)
+    return OpenSplit(Judge(dataset, LabelMap.of(classes), findings), items)
+
+
+def read_open(opened: OpenSplit, *, decode: bool, on_item: Callable[[], None] | None = None) -> SplitRead:
+    """Read the files of a listed split; see `read_split`."""
+    records = []
+    for item in opened.items:
+        record = _read_item(opened.judge, item, decode=decode)
+        if record is not None:
+            records.append(record)
+        if on_item is not None:
+            on_item()
+    return SplitRead(tuple(records), opened.judge.findings.problems())
+
+
+def read_split(dataset: Dataset, classes: Classes, split: Split, *, decode: bool = False) -> SplitRead:
+    """Read one split and apply the recipe's policies.
+
+    Args:
+        dataset: Where it lives, and what to do about dirt.
+        classes: The class map.
+        split: Which one.
+        decode: Read every pixel, which finds truncated images; otherwise headers only.
+
+    Returns:
+        The usable images sorted by path, and every problem. An image or object at fault is not
+        among the records, whether the policy calls it an error or leaves it out. A split that the
+        recipe doesn't have reads as empty.
+    """
+    return read_open(open_split(dataset, classes, split), decode=decode)
+
+
+def _read_item(judge: Judge, item: Item, *, decode: bool) -> ImageRecord | None:
+    facts = _facts(judge, item, decode=decode)
+    raw = _annotation(judge, item)
+    if facts is None or raw is None:
+        return None
+    return judge.record(item.image_path, item.annotation_path, facts, raw)
+
+
+def _facts(judge: Judge, item: Item, *, decode: bool) -> PictureFacts | None:
+    try:
+        return inspect(item.image_path, decode=decode)
+    except DataError as error:
+        if judge.dataset.unreadable_images == "skip":
+            judge.findings.settled(
+                codes.IMAGE_UNREADABLE, "images left out", Where(item.image_path), key="dataset.unreadable_images"
+            )
+        else:
+            judge.findings.add_all(error)
+        return None
+
+
+def _annotation(judge: Judge, item: Item) -> RawAnnotation | None:
+    try:
+        return item.read()
+    except DataError as error:
+        judge.findings.add_all(error)
+        return None
