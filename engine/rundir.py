@@ -17,9 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from engine.errors import QueueError
+
 RUN_ID = re.compile(r"^(\d{4,})-[A-Za-z0-9][A-Za-z0-9._-]*$")
 QUEUE_FILE = "queue.db"
 SUPERVISOR_LOCK = "supervisor.lock"
+
+# What a worker says of its run by its exit code.
+EXIT_FINISHED = 0
+EXIT_FAILED = 1
+EXIT_STOPPED = 75  # sysexits' EX_TEMPFAIL: saved, to be gone on with
+EXIT_LOCKED = 73  # sysexits' EX_CANTCREAT: another worker has the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,30 @@ def list_run_dirs(runs_dir: Path) -> list[RunDir]:
         return []
     found = [entry for entry in runs_dir.iterdir() if RUN_ID.match(entry.name) and entry.is_dir()]
     return [RunDir(path) for path in sorted(found, key=lambda path: (run_number(path.name), path.name))]
+
+
+def find_run_dir(runs_dir: Path, name: str) -> RunDir:
+    """The run a person means: a run folder's path, a run id, its number, or a recipe's name (newest run).
+
+    Raises:
+        QueueError: No run, or no readable one, goes by that name.
+    """
+    as_path = Path(name)
+    if as_path.is_dir() and (as_path / "resolved.json").exists():
+        return RunDir(as_path)
+    run_dirs = list_run_dirs(runs_dir)
+    for matches in (
+        [run_dir for run_dir in run_dirs if run_dir.run_id == name],
+        [run_dir for run_dir in run_dirs if name.isdecimal() and run_number(run_dir.run_id) == int(name)],
+        [run_dir for run_dir in run_dirs if run_dir.run_id.partition("-")[2] == name],
+    ):
+        if matches:
+            return matches[-1]
+    known = ", ".join(run_dir.run_id for run_dir in run_dirs[-5:])
+    raise QueueError.of(
+        "Q103", str(runs_dir), f'no run "{name}"',
+        f"name one of: {known}" if known else "train something first: `engine run recipes/*.toml`",
+    )
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -20,6 +20,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("engine.cli.status", "Show every run and where it stands."),
     "logs": ("engine.cli.logs", "Print what a run's worker wrote."),
     "predict": ("engine.cli.predict", "Detect objects in images with a run's best model."),
+    "explain": ("engine.cli.explain", "Show what a recipe means and where each value came from."),
+    "diff": ("engine.cli.diff", "Show what differs between two recipes or runs."),
+    "schema": ("engine.cli.schema", "Write the JSON Schema of recipes for editors."),
     "sample": ("engine.cli.sample", "Draw a small dataset to try things on."),
 }
 

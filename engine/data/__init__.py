@@ -1,1 +1,1 @@
-"""."""
+"""Datasets, transforms, order and loading of images."""

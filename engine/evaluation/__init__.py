@@ -1,1 +1,1 @@
-"""."""
+"""Measuring a detector: AP and AR, validation loss, drawn predictions."""

@@ -1,1 +1,1 @@
-"""."""
+"""What is made of a run for people: plots."""

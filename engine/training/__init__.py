@@ -1,1 +1,1 @@
-"""."""
+"""Training: the loop, optimizers, learning-rate schedules and checkpoints."""

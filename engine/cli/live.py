@@ -1,0 +1,172 @@
+"""What `engine run` shows while it works: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from engine.cli.options import count, duration, figure
+from engine.cli.status import STATE_LOOKS, elapsed_s, remaining_s
+from engine.errors import printable
+from engine.events import EpochEvent, Event, EventTail, MessageEvent, RunStarted, StepEvent
+from engine.progress import RunProgress, advance
+from engine.rundir import RunDir
+from engine.runqueue import QueueRow, RunQueue
+
+_MOST_ROWS = 20
+
+
+class RunReader:
+    """Follows the events of the run at work."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._tail = EventTail(run_dir.events)
+        self._restarts = 0
+        self.progress = RunProgress()
+
+    def read(self) -> list[Event]:
+        """Events since the last call; folds them into `progress`."""
+        events = self._tail.read()
+        if self._tail.restarts != self._restarts:
+            self._restarts, self.progress = self._tail.restarts, RunProgress()
+        for event in events:
+            self.progress = advance(self.progress, event)
+        return events
+
+
+class Show(Protocol):
+    """Something that shows a queue at work; the supervisor's observer calls it."""
+
+    def start(self, row: QueueRow) -> None: ...
+
+    def tick(self) -> None: ...
+
+    def end(self, row: QueueRow) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class PlainLines:
+    """A line for each thing worth knowing; for logs, pipes and CI."""
+
+    def __init__(self, console: Console, runs_dir: Path) -> None:
+        self._console = console
+        self._runs_dir = runs_dir
+        self._reader: RunReader | None = None
+        self._run = ""
+
+    def start(self, row: QueueRow) -> None:
+        self._run = row.run
+        self._reader = RunReader(RunDir(self._runs_dir / row.run))
+        self._say(f"started, attempt {row.attempt}")
+
+    def tick(self) -> None:
+        if self._reader is None:
+            return
+        for event in self._reader.read():
+            line = plain_line(event, self._reader.progress)
+            if line:
+                self._say(line)
+
+    def end(self, row: QueueRow) -> None:
+        self.tick()
+        self._say(f"{row.state}{': ' + row.reason if row.reason else ''}")
+
+    def note(self, text: str) -> None:
+        self._console.print(printable(text), soft_wrap=True)
+
+    def close(self) -> None:
+        """Nothing to tidy up."""
+
+    def _say(self, text: str) -> None:
+        self._console.print(printable(f"{self._run}: {text}"), soft_wrap=True)
+
+
+def plain_line(event: Event, progress: RunProgress) -> str:
+    """An event as a line, "" when it isn't worth one."""
+    match event:
+        case RunStarted():
+            return (
+                f"training on {event.device}, {count(event.num_train_images, 'image')}, "
+                f"validating on {event.num_val_images}; {count(event.num_epochs, 'epoch')}, {event.num_steps} steps"
+            )
+        case StepEvent() if event.step == 0:
+            return f"first step, loss {figure(event.loss)}"
+        case EpochEvent():
+            return (
+                f"epoch {event.epoch + 1}/{progress.num_epochs}  loss {figure(event.train_loss)}  "
+                f"val loss {figure(event.val_loss)}  AP {figure(event.ap)}  AP50 {figure(event.ap50)}"
+                f"{'  best so far' if event.best else ''}  {duration(event.elapsed_s)}, "
+                f"{duration(progress.eta_s)} left"
+            )
+        case MessageEvent():
+            return f"{event.level}: {event.text}"
+    return ""
+
+
+class LiveTable:
+    """A table of the queue that redraws itself."""
+
+    def __init__(self, console: Console, queue: RunQueue) -> None:
+        self._queue = queue
+        self._progress: dict[str, RunProgress] = {}
+        self._reader: RunReader | None = None
+        self._run = ""
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
+        self._live.start()
+
+    def start(self, row: QueueRow) -> None:
+        self._run = row.run
+        self._reader = RunReader(RunDir(self._queue.runs_dir / row.run))
+
+    def tick(self) -> None:
+        if self._reader is not None:
+            self._reader.read()
+            self._progress[self._run] = self._reader.progress
+
+    def end(self, row: QueueRow) -> None:
+        self.tick()
+        self._reader = None
+
+    def note(self, text: str) -> None:
+        self._live.console.print(printable(text), soft_wrap=True)
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _render(self) -> Group:
+        rows = self._queue.rows()
+        here = next((index for index, row in enumerate(rows) if row.run == self._run), len(rows) - 1)
+        first = max(0, min(here - _MOST_ROWS // 2, len(rows) - _MOST_ROWS))
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("", "run", "", "epoch", "loss", "AP50", "elapsed", "left", ""):
+            table.add_column(heading, justify="right" if heading in ("epoch", "loss", "AP50") else "left", no_wrap=True)
+        for row in rows[first : first + _MOST_ROWS]:
+            table.add_row(*self._cells(row))
+        hidden = len(rows) - min(len(rows), _MOST_ROWS)
+        foot = f"{count(hidden, 'more run')} not shown; " if hidden else ""
+        return Group(
+            table, Text(f"{foot}Ctrl-C saves and stops, twice stops at once; `engine watch` shows more", style="dim")
+        )
+
+    def _cells(self, row: QueueRow) -> list[Text | ProgressBar]:
+        progress = self._progress.get(row.run, RunProgress())
+        symbol, style = STATE_LOOKS[row.state]
+        active = row.state in ("running", "stopping")
+        doing = progress.phase if active and progress.phase else row.state
+        epochs = f"{progress.epoch}/{progress.num_epochs}" if progress.num_epochs else "-"
+        return [
+            Text(symbol, style), Text(printable(row.run)),
+            ProgressBar(total=1.0, completed=progress.fraction, width=24), Text(epochs), Text(figure(progress.loss)),
+            Text(figure(progress.best_ap50)), Text(duration(elapsed_s(row, progress) or None)),
+            Text(duration(remaining_s(row, progress))),
+            Text(printable(row.reason), style, overflow="ellipsis") if row.reason else Text(doing, style),
+        ]

@@ -1,0 +1,138 @@
+"""`engine run`: check recipes, queue them, execute the queue."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from engine.cli.check import examine, print_reports
+from engine.cli.live import LiveTable, PlainLines, Show
+from engine.cli.options import count, runs_option, set_option
+from engine.cli.printing import console
+from engine.recipe.load import LoadedRecipe, recipe_hash, resolved_json
+from engine.rundir import FileLock, RunDir, write_bytes_atomic
+from engine.runqueue import NewRun, QueueRow, RunQueue
+from engine.supervisor import Observer, StopRequest, supervise, supervisor_lock
+
+
+@click.command("run")
+@click.argument("recipes", nargs=-1, type=click.Path(path_type=Path))
+@set_option
+@click.option("--skip-bad", is_flag=True, help="Queue the recipes that are right and leave the others out.")
+@click.option("--plain", is_flag=True, help="Print plain lines on a terminal too.")
+@runs_option
+def command(
+    recipes: tuple[Path, ...], overrides: tuple[str, ...], runs_dir: Path, *, skip_bad: bool, plain: bool
+) -> None:
+    """Check RECIPES, queue them and train one after another.
+
+    Without RECIPES it goes on with what is queued. Where another `engine run` is at work on the same
+    runs folder, the recipes join its queue. Ctrl-C saves and stops; a second one stops at once.
+
+    Exit code 0 when every run finished, 1 when something failed or was refused, 130 after Ctrl-C.
+    """
+    refused = False
+    loaded: list[LoadedRecipe] = []
+    if recipes:
+        reports = examine(recipes, overrides)
+        refused = not all(report.ok for report in reports)
+        if refused or any(report.problems for report in reports):
+            print_reports(reports, consequence=", not queued" if skip_bad else ", nothing queued", stderr=True)
+        if refused and not skip_bad:
+            sys.exit(1)
+        loaded = [recipe for report in reports if report.ok for recipe in report.recipes]
+    out = console()
+    queue = RunQueue(runs_dir, on_rebuild=out.print)
+    waited_for = _enqueue(queue, loaded)
+    lock = supervisor_lock(runs_dir)
+    if not lock.acquire():
+        out.print("another `engine run` is at work on this folder; it takes these runs up. `engine watch` shows it.")
+        sys.exit(1 if refused else 0)
+    stop = StopRequest()
+    on_terminal = sys.stdout.isatty() and not plain
+    show: Show = LiveTable(out, queue) if on_terminal else PlainLines(out, runs_dir)
+    executed: list[QueueRow] = []
+    with _ctrl_c(stop):
+        _supervise(queue, lock, stop, show, executed)
+    sys.exit(_conclude(queue, executed, waited_for, stop, refused=refused))
+
+
+def _enqueue(queue: RunQueue, loaded: list[LoadedRecipe]) -> list[str]:
+    out = console()
+    runs = []
+    for row, is_new in queue.enqueue([_new_run(recipe) for recipe in loaded]):
+        runs.append(row.run)
+        out.print(f"queued {row.run}" if is_new else f"{row.run} is the same recipe and {row.state} already; not queued again")
+    return runs
+
+
+def _new_run(loaded: LoadedRecipe) -> NewRun:
+    def create(run_dir: RunDir) -> None:
+        write_bytes_atomic(run_dir.recipe, loaded.text.encode())
+        write_bytes_atomic(run_dir.resolved, resolved_json(loaded.recipe))
+
+    return NewRun(loaded.recipe.name, str(loaded.path.resolve()), recipe_hash(loaded.recipe), create)
+
+
+def _supervise(
+    queue: RunQueue, lock: FileLock, stop: StopRequest, show: Show, executed: list[QueueRow]
+) -> None:
+    from engine.executors.local import LocalExecutor
+
+    told = 0
+
+    def on_tick() -> None:
+        nonlocal told
+        if stop.level > told:
+            told = stop.level
+            show.note("saving, then stopping; Ctrl-C again stops at once" if told == 1 else "stopping at once")
+        show.tick()
+
+    def on_end(row: QueueRow) -> None:
+        executed.append(row)
+        show.end(row)
+
+    observer = Observer(on_start=show.start, on_tick=on_tick, on_end=on_end, on_note=show.note)
+    try:
+        supervise(queue, LocalExecutor(), lock, stop, observer)
+    finally:
+        show.close()
+
+
+@contextmanager
+def _ctrl_c(stop: StopRequest) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into a request to save and stop, a second one into one to stop at once."""
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.raise_level()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _conclude(
+    queue: RunQueue, executed: list[QueueRow], waited_for: list[str], stop: StopRequest, *, refused: bool
+) -> int:
+    out = console()
+    runs = dict.fromkeys([*waited_for, *(row.run for row in executed)])
+    rows = [queue.row(run) for run in runs]
+    states = [row.state for row in rows]
+    summary = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    out.print(f"{count(len(rows), 'run')}: {summary}" if rows else "nothing was queued")
+    for row in rows:
+        if row.state == "failed":
+            out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
+    if stop.level:
+        out.print("stopped; `engine run` without recipes goes on where it was")
+        return 130
+    return 0 if not refused and all(state == "finished" for state in states) else 1

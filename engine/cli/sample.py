@@ -1,0 +1,43 @@
+"""`engine sample`: draw a small dataset to try things on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from engine.errors import DataError
+
+
+@click.command("sample")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="The same seed draws the same photos.")
+@click.option("--train", "num_train", default=240, show_default=True, help="Training photos.")
+@click.option("--val", "num_val", default=60, show_default=True, help="Validation photos.")
+@click.option("--test", "num_test", default=40, show_default=True, help="Test photos.")
+@click.option("--if-absent", is_flag=True, help="Do nothing when the folder already holds a sample dataset.")
+def command(folder: Path, seed: int, num_train: int, num_val: int, num_test: int, *, if_absent: bool) -> None:
+    """Draw a Pascal VOC dataset of mugs, laptops and keyboards on desks into FOLDER."""
+    from tqdm import tqdm
+
+    from engine.sample import SampleCounts, write_sample
+    from engine.sample.write import MARKER
+
+    if if_absent and (folder / MARKER).exists():
+        click.echo(f"{folder} is there already")
+        return
+    counts = SampleCounts(num_train, num_val, num_test)
+    with tqdm(total=num_train + num_val + num_test, unit=" photos", disable=not sys.stderr.isatty()) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            write_sample(folder, seed=seed, counts=counts, on_image=show)
+        except FileExistsError as error:
+            raise DataError.of("D001", str(folder), str(error), "name another folder, or remove this one") from error
+        except OSError as error:
+            raise DataError.of("D002", str(folder), f"can't be written: {error}", "name another folder") from error
+    click.echo(f"drew {num_train} training, {num_val} validation and {num_test} test photos into {folder}")

@@ -1,0 +1,99 @@
+"""`engine status`: every run and where it stands."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from engine.cli.options import duration, figure, runs_option
+from engine.cli.printing import console
+from engine.errors import printable
+from engine.events import EventTail
+from engine.progress import RunProgress, fold
+from engine.rundir import QUEUE_FILE, RunDir
+from engine.runqueue import QueueRow, RunQueue
+
+# A word and a shape for every state: never colour alone.
+STATE_LOOKS = {
+    "queued": ("○", "cyan"), "held": ("◌", "magenta"), "running": ("▶", "bold green"), "stopping": ("◼", "yellow"),
+    "finished": ("✔", "green"), "failed": ("✘", "bold red"), "cancelled": ("–", "dim"),
+}
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@runs_option
+def command(runs_dir: Path, *, as_json: bool) -> None:
+    """Show every run and where it stands."""
+    rows = _rows(runs_dir)
+    progresses = [read_progress(RunDir(runs_dir / row.run)) for row in rows]
+    if as_json:
+        found = [status_values(row, progress) for row, progress in zip(rows, progresses, strict=True)]
+        click.echo(json.dumps(found, indent=2))
+        return
+    out = console()
+    if not rows:
+        out.print(f"no runs in {runs_dir} yet; start with `engine run recipes/*.toml`")
+        return
+    out.print(status_table(rows, progresses))
+
+
+def _rows(runs_dir: Path) -> list[QueueRow]:
+    if not (runs_dir / QUEUE_FILE).exists():
+        return []
+    queue = RunQueue(runs_dir)
+    try:
+        return queue.rows()
+    finally:
+        queue.close()
+
+
+def read_progress(run_dir: RunDir) -> RunProgress:
+    """Where a run stands, from its events."""
+    return fold(EventTail(run_dir.events).read_all())
+
+
+def remaining_s(row: QueueRow, progress: RunProgress) -> float | None:
+    """Seconds until a run should end; None unless it is being worked on."""
+    return progress.eta_s if row.state in ("running", "stopping") else None
+
+
+def elapsed_s(row: QueueRow, progress: RunProgress) -> float:
+    """Seconds worked on a run, those since its latest event included while it runs."""
+    if row.state == "running" and progress.last_time is not None and progress.ended is None:
+        return progress.elapsed_s + max(0.0, time.time() - progress.last_time)
+    return progress.elapsed_s
+
+
+def status_values(row: QueueRow, progress: RunProgress) -> dict[str, object]:
+    """A run as `engine status --json` tells it."""
+    return {
+        "run": row.run, "state": row.state, "reason": row.reason, "cause": row.cause,
+        "epoch": progress.epoch, "epochs": progress.num_epochs, "step": progress.step, "steps": progress.num_steps,
+        "phase": progress.phase if row.state == "running" else "",
+        "best_ap": progress.best_ap, "best_ap50": progress.best_ap50, "best_epoch": progress.best_epoch,
+        "elapsed_s": round(elapsed_s(row, progress), 1),
+        "eta_s": None if (eta := remaining_s(row, progress)) is None else round(eta, 1),
+    }
+
+
+def status_table(rows: list[QueueRow], progresses: list[RunProgress]) -> Table:
+    """The runs as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "run", "state", "epoch", "loss", "best AP50", "best AP", "elapsed", "left", "reason"):
+        right = heading in ("epoch", "loss", "best AP50", "best AP", "elapsed", "left")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "reason")
+    for row, progress in zip(rows, progresses, strict=True):
+        symbol, style = STATE_LOOKS[row.state]
+        epochs = f"{progress.epoch}/{progress.num_epochs}" if progress.num_epochs else "-"
+        table.add_row(
+            Text(symbol, style), Text(printable(row.run)), Text(row.state, style), epochs, figure(progress.loss),
+            figure(progress.best_ap50), figure(progress.best_ap), duration(elapsed_s(row, progress) or None),
+            duration(remaining_s(row, progress)), Text(printable(row.reason)),
+        )
+    return table
