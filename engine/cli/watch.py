@@ -16,7 +16,7 @@ import click
               show_default=True, help="How pictures are drawn.")
 @click.option("--theme", type=click.Choice(["dark", "light"]), default="dark", show_default=True,
               help="For a dark or a light screen; the key t switches.")
-def command(runs_dir: Path, once: bool, graphics: str, theme: str) -> None:  # noqa: FBT001 - click's own form
+def command(runs_dir: Path, once: bool, graphics: str, theme: str) -> None:
     """Open the live dashboard.
 
     It only reads: leave it, open it again, open several; training never notices.

@@ -1,0 +1,223 @@
+"""The Textual app behind `engine watch`: takes what the feed tells, and hands it to the screens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual import on
+from textual.app import App, SystemCommand
+from textual.message import Message
+from textual.screen import Screen
+
+from engine.errors import printable
+from tui.feed import (
+    Change,
+    Feed,
+    FeedFailure,
+    FeedThread,
+    Fleet,
+    FleetChange,
+    LogChange,
+    PictureChange,
+    RunChange,
+)
+from tui.graphics import Graphics
+from tui.screens.main import PANELS, MainScreen, Scene
+from tui.theme import DARK, LIGHT, THEMES
+from tui.view import RunView
+from tui.widgets.queue import QueueList
+
+# A redraw costs tens of kilobytes over SSH; more than one a second shows nobody anything more.
+_REDRAW_S = 1.0
+
+
+@dataclass
+class FeedSpoke(Message):
+    """A change that the feed told; a later one of the same thing may take its place."""
+
+    change: Change
+
+    def can_replace(self, message: Message) -> bool:
+        """Whether the waiting message makes this one needless."""
+        return isinstance(message, FeedSpoke) and _subject(self.change) == _subject(message.change)
+
+
+def _subject(change: Change) -> tuple[type[Change], object]:
+    match change:
+        case RunChange():
+            return RunChange, change.view.run_id
+        case PictureChange():
+            return PictureChange, change.key
+    return type(change), None
+
+
+class WatchApp(App[None]):
+    """The dashboard.
+
+    Args:
+        runs_dir: The runs folder; it may be missing.
+        graphics: How pictures are drawn in this terminal.
+        theme: Name of one of our themes.
+        clock: Seconds since 1970; tests stop it.
+        pause_s: Rest between two looks at the runs folder.
+    """
+
+    CSS_PATH = "watch.tcss"
+    TITLE = "engine watch"
+
+    def __init__(
+        self,
+        runs_dir: Path,
+        graphics: Graphics = "halfblock",
+        theme: str = DARK,
+        clock: Callable[[], float] = time.time,
+        pause_s: float = 0.5,
+    ) -> None:
+        super().__init__()
+        for ours in THEMES:
+            self.register_theme(ours)
+        self.theme = theme
+        self._clock = clock
+        self._views: dict[str, RunView] = {}
+        self._fleet = Fleet()
+        self._logs: dict[str, tuple[str, ...]] = {}
+        self._chosen: str | None = None
+        self._was_picked = False
+        self._feed = FeedThread(Feed(runs_dir), self._hear, pause_s)
+        self._main = MainScreen(f"{runs_dir}/", graphics)
+        self._drawn_at = 0.0
+        self._is_draw_due = False
+        self.failure: BaseException | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was read is on the screen; for tests."""
+        return self._fleet.is_read and not self._is_draw_due
+
+    def get_default_screen(self) -> Screen[None]:
+        """The dashboard's main screen."""
+        return self._main
+
+    def on_mount(self) -> None:
+        """Begin to read."""
+        self._feed.start()
+        self.set_interval(_REDRAW_S, self._tick)
+
+    def on_unmount(self) -> None:
+        """Stop reading."""
+        self._feed.stop()
+
+    # --- from the feed ---
+
+    def _hear(self, change: Change) -> None:
+        self.post_message(FeedSpoke(change))
+
+    @on(FeedSpoke)
+    def _take(self, message: FeedSpoke) -> None:
+        match message.change:
+            case RunChange(view):
+                self._views[view.run_id] = view
+            case FleetChange(fleet):
+                self._fleet = fleet
+                self._views = {run: self._views.get(run) or RunView(run) for run in fleet.run_ids}
+            case LogChange(run_id, lines):
+                self._logs = {run_id: lines}
+            case PictureChange(key, image, trouble):
+                self._main.show_picture(key, image, trouble)
+                return
+            case FeedFailure(error):
+                self.failure = error
+                self.exit(return_code=1)
+        self._draw_soon()
+
+    # --- to the screen ---
+
+    def _tick(self) -> None:
+        if any(view.is_active for view in self._views.values()):
+            self._draw_soon()  # elapsed and remaining time go on
+
+    def _draw_soon(self) -> None:
+        if self._is_draw_due:
+            return
+        self._is_draw_due = True
+        wait = self._drawn_at + _REDRAW_S - time.monotonic()
+        self.set_timer(max(0.001, wait), self._draw)
+
+    def _draw(self) -> None:
+        self._is_draw_due = False
+        self._drawn_at = time.monotonic()
+        self._choose()
+        chosen = self._views.get(self._chosen) if self._chosen else None
+        self._main.show(
+            Scene(
+                self._fleet,
+                tuple(self._views[run] for run in self._fleet.run_ids),
+                chosen,
+                self._logs.get(self._chosen or "", ()),
+                self._clock(),
+            )
+        )
+
+    def _choose(self) -> None:
+        """Keep to the run that was picked; else to the running one, else to the last that was begun."""
+        if self._was_picked and self._chosen in self._views:
+            return
+        views = [self._views[run] for run in self._fleet.run_ids]
+        active = [view for view in views if view.is_active]
+        begun = [view for view in views if view.started is not None]
+        best = next(iter(active or begun[-1:] or views[:1]), None)
+        self._look_at(best.run_id if best else None)
+
+    def _look_at(self, run_id: str | None) -> None:
+        if run_id != self._chosen:
+            self._chosen = run_id
+            self._feed.choose(run_id)
+
+    @on(QueueList.Chosen)
+    def _pick(self, message: QueueList.Chosen) -> None:
+        self._was_picked = True
+        self._look_at(message.run_id)
+        self._draw()
+
+    @on(MainScreen.PictureWanted)
+    def _fetch(self, message: MainScreen.PictureWanted) -> None:
+        self._feed.want(message.key)
+
+    # --- keys and commands ---
+
+    def action_leave(self) -> None:
+        """Leave; training goes on."""
+        self.exit()
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C leaves as well."""
+        self.exit()
+
+    def action_follow(self) -> None:
+        """Follow whichever run is running."""
+        self._was_picked = False
+        self._draw()
+
+    def action_switch_theme(self) -> None:
+        """Dark or light."""
+        self.theme = LIGHT if self.theme == DARK else DARK
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
+        """What the command palette offers."""
+        yield SystemCommand("Leave", "Close the dashboard; training goes on", self.action_leave)
+        yield SystemCommand("Keys", "Show every key", self._main.action_help)
+        yield SystemCommand("Dark or light", "Switch between the two themes", self.action_switch_theme)
+        yield SystemCommand("Follow", "Follow whichever run is running", self.action_follow)
+        yield SystemCommand("Logarithmic axis", "Switch the loss and rate axes", self._main.action_log_axis)
+        yield SystemCommand("Calm or raw curves", "Switch the smoothing", self._main.action_smooth)
+        yield SystemCommand("Full width", "Hide or show the queue", self._main.action_full_width)
+        for tab in PANELS:
+            yield SystemCommand(tab.title, "Open this panel", lambda panel=tab.panel: self._main.action_panel(panel))
+        for run in self._fleet.run_ids:
+            view = self._views[run]
+            yield SystemCommand(
+                printable(f"Run {run}"), view.state, lambda run_id=run: self._pick(QueueList.Chosen(run_id))
+            )

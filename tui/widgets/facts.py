@@ -1,0 +1,108 @@
+"""What else is known of a run: AP of each class, its data and speed, and what happened when."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from rich.text import Text
+from textual.widgets import Static
+
+from engine.errors import printable
+from engine.events import CheckpointEvent, MessageEvent, RunEnded, RunStarted
+from tui.series import Floats
+from tui.view import JournalEvent, RunView
+from tui.widgets.inked import Piece, inked_text
+from tui.words import NOTHING, bar, count, duration, joined, precision
+
+_BAR_WIDTH = 24
+_SPEED_STEPS = 100
+
+
+class Facts(Static):
+    """Text in sections; scrolls with what holds it."""
+
+    def show(self, view: RunView) -> None:
+        """Write it all anew."""
+        lines = [*_classes(view), *_data(view), *_journal(view)]
+        self.update(Text("\n").join(inked_text(self, line) for line in lines))
+
+
+def _heading(words: str) -> list[list[Piece]]:
+    return [[(words, "accent!")]]
+
+
+def _classes(view: RunView) -> list[list[Piece]]:
+    """AP of each class at the latest evaluation, as bars."""
+    if not view.epochs:
+        return []
+    epoch = view.epochs[-1]
+    names = sorted(epoch.ap_per_class, key=lambda name: (-(epoch.ap_per_class[name] or 0.0), name))
+    room = min(24, max((len(printable(name)) for name in names), default=0))
+    lines = _heading(f"AP by class, epoch {epoch.epoch + 1}")
+    for name in names:
+        value = epoch.ap_per_class[name]
+        done, rest = bar(value or 0.0, _BAR_WIDTH)
+        label = printable(name)[:room].ljust(room)
+        lines.append([(f"  {label}  ", "text"), (done, "ap"), (rest, "open"), (f"  {precision(value)}", "strong")])
+    more = joined([f"AP75 {precision(epoch.ap75)}", f"AR100 {precision(epoch.ar100)}"], "   ")
+    return [*lines, [(f"  {more}", "muted")], []]
+
+
+def _data(view: RunView) -> list[list[Piece]]:
+    started = view.started
+    recipe = printable(view.row.recipe_path) if view.row else ""
+    facts = [("recipe", recipe)]
+    if started is not None:
+        facts += [
+            ("images", f"{count(started.num_train_images)} to train, {count(started.num_val_images)} to validate"),
+            ("classes", printable(", ".join(started.class_names))),
+            ("speed", _speed(view)),
+            ("device", printable(started.device)),
+            ("versions", printable(joined([f"{name} {number}" for name, number in started.versions.items()], ", "))),
+        ]
+    told = [[(f"  {name:<10}", "muted"), (value, "text")] for name, value in facts if value]
+    return [*_heading("The run"), *told, []] if told else []
+
+
+def _speed(view: RunView) -> str:
+    """Seconds a step and the share of them spent waiting for data, over the latest steps."""
+    step_s = _known(view.steps.column("step_s")[-_SPEED_STEPS:])
+    data_s = _known(view.steps.column("data_s")[-_SPEED_STEPS:])
+    if not len(step_s) or not step_s.mean() > 0:
+        return ""
+    waiting = f", {data_s.mean() / step_s.mean():.0%} of it waiting for data" if len(data_s) else ""
+    return f"{step_s.mean():.3g} s a step{waiting}"
+
+
+def _known(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
+def _journal(view: RunView) -> list[list[Piece]]:
+    if not view.journal:
+        return []
+    return [*_heading("What happened, latest first"), *(_entry(event) for event in reversed(view.journal))]
+
+
+def _entry(event: JournalEvent) -> list[Piece]:
+    when = (f"  {_clock(event.time)}  ", "muted")
+    match event:
+        case RunStarted():
+            again = f", from step {event.first_step + 1}" if event.first_step else ""
+            return [when, (f"attempt {event.attempt} begins on {printable(event.device)}{again}", "text")]
+        case MessageEvent():
+            return [when, (printable(event.text), event.level)]
+        case CheckpointEvent():
+            return [when, (f"saved the {event.kind} weights, epoch {event.epoch + 1}", "muted")]
+        case RunEnded():
+            told = joined([event.cause, event.reason], ": ")
+            ink = "error" if event.outcome == "failed" else "text"
+            return [when, (printable(joined([event.outcome, told, f"after {duration(event.elapsed_s)}"])), ink)]
+
+
+def _clock(seconds: float) -> str:
+    try:
+        return time.strftime("%d %b %H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return NOTHING

@@ -1,0 +1,179 @@
+"""The list of runs: state, progress, loss and best AP50 of each, or why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from engine.errors import printable
+from tui.view import RunView
+from tui.widgets.inked import Piece, inked_strip, spread, width_of
+from tui.words import bar, duration, figure, joined, precision, sign, sparkline
+
+_EDGE = 2
+_SPARK_WIDTH = 12
+
+
+class QueueList(ScrollView, can_focus=True):
+    """Every run in two to four lines, as many as there is room for."""
+
+    DEFAULT_CSS = "QueueList { overflow-x: hidden; }"
+
+    @dataclass
+    class Chosen(Message):
+        """A run was pointed at."""
+
+        run_id: str
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._runs: tuple[str, ...] = ()
+        self._lines: dict[str, list[list[Piece]]] = {}
+        self._chosen: str | None = None
+        self._density = 0
+
+    def show(self, views: Sequence[RunView], chosen: str | None, now: float) -> None:
+        """Show these runs; only the lines that changed are drawn again.
+
+        Args:
+            views: By number.
+            chosen: The run that the rest of the screen shows.
+            now: Seconds since 1970.
+        """
+        runs = tuple(view.run_id for view in views)
+        density = self._density_for(len(runs))
+        lines = {view.run_id: run_lines(view, self._text_width, now) for view in views}
+        old, self._lines = self._lines, lines
+        if runs != self._runs or density != self._density:
+            self._runs, self._density = runs, density
+            self.virtual_size = Size(self.content_size.width, len(runs) * density)
+            self.refresh()
+        changed = [run for run in runs if lines[run] != old.get(run)]
+        moved = [self._chosen, chosen] if chosen != self._chosen else []
+        self._chosen = chosen
+        self._refresh_runs([*changed, *(run for run in moved if run is not None)])
+        if moved and chosen is not None:
+            self._bring_into_sight(chosen)
+
+    @property
+    def _text_width(self) -> int:
+        return max(8, self.size.width - _EDGE - 1)
+
+    def _density_for(self, num_runs: int) -> int:
+        """Lines a run: four with air between them, down to two."""
+        height = self.size.height
+        return next((lines for lines in (4, 3) if num_runs * lines <= height), 2)
+
+    def _refresh_runs(self, runs: Sequence[str]) -> None:
+        for run in runs:
+            if run in self._runs:
+                self.refresh_lines(self._runs.index(run) * self._density, self._density)
+
+    def _bring_into_sight(self, run: str) -> None:
+        top = self._runs.index(run) * self._density if run in self._runs else 0
+        self.scroll_to_region(Region(0, top, 1, self._density), animate=False, force=True)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the list."""
+        width = self.size.width
+        index, part = divmod(y + self.scroll_offset.y, self._density or 1)
+        if index >= len(self._runs):
+            return Strip.blank(width, self.rich_style)
+        run = self._runs[index]
+        is_chosen = run == self._chosen
+        lines = self._lines[run]
+        pieces = lines[part] if part < len(lines) else []
+        is_gap = part == 3
+        edge = "▌ " if is_chosen and not is_gap else "  "
+        background = "raised" if is_chosen and not is_gap else ""
+        return inked_strip(self, [(edge, "accent!" if self.has_focus else "accent"), *pieces], width, background)
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the run under the pointer."""
+        index = (event.y + self.scroll_offset.y) // (self._density or 1)
+        if index < len(self._runs):
+            self.post_message(self.Chosen(self._runs[index]))
+
+    def on_focus(self) -> None:
+        """Show that arrows go here."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Show that arrows go elsewhere."""
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        """Take the new theme's inks."""
+        super().notify_style_update()
+        self.refresh()
+
+
+def run_lines(view: RunView, width: int, now: float) -> list[list[Piece]]:
+    """A run in three lines of at most that width."""
+    state = view.state
+    word = "no worker" if view.is_orphaned else ("starting" if view.is_starting else state)
+    ink = "warning" if view.is_orphaned else (state if state != "stopping" else "stopping")
+    left: list[Piece] = [(f"{sign(state)} ", f"{ink}!"), (f"{view.number} ", "muted")]
+    name_width = width - 2 - len(view.number) - 1 - len(word) - 1
+    name = _fit(printable(view.name), max(4, name_width))
+    head = spread([*left, (name, "strong")], [(word, ink)], width)
+    return [head, *_body(view, width, now)]
+
+
+def _body(view: RunView, width: int, now: float) -> list[list[Piece]]:
+    if view.trouble and view.row is None:
+        return [[(f"  {_fit(printable(view.trouble), width - 2)}", "warning")], []]
+    if view.state == "failed":
+        where = _epoch_words(view)
+        cause = printable(view.cause or "failed")
+        told = joined([cause, where])
+        return [
+            [(f"  {_fit(told, width - 2)}", "failed")],
+            [(f"  {_fit(printable(view.reason), width - 2)}", "muted")],
+        ]
+    if view.started is None:
+        waits = {"queued": "waits for its turn", "held": "held back", "cancelled": "never begun"}.get(view.state, "")
+        return [[(f"  {_fit(printable(view.reason) or waits, width - 2)}", "muted")], []]
+    return [_progress_line(view, width, now), _figures_line(view, width)]
+
+
+def _epoch_words(view: RunView) -> str:
+    progress = view.progress
+    return f"epoch {progress.epoch}/{progress.num_epochs}" if progress.num_epochs else ""
+
+
+def _progress_line(view: RunView, width: int, now: float) -> list[Piece]:
+    progress = view.progress
+    epochs = f" {progress.epoch}/{progress.num_epochs}"
+    rest = view.eta_s(now)
+    time_word = f"{duration(rest)} left" if rest is not None else duration(view.elapsed_s(now))
+    tail = f"{epochs} · {time_word}"
+    if width - 2 - len(tail) < 6:
+        tail = epochs
+    fraction = 1.0 if view.state == "finished" and progress.num_steps is None else progress.fraction
+    done, rest_of_bar = bar(fraction, max(4, width - 2 - len(tail)))
+    ink = view.state if view.state in {"finished", "cancelled"} else "done"
+    return [("  ", ""), (done, ink), (rest_of_bar, "open"), (tail, "muted")]
+
+
+def _figures_line(view: RunView, width: int) -> list[Piece]:
+    best = view.progress.best_ap50
+    right: list[Piece] = [("AP50 ", "muted"), (precision(best), "strong")] if best is not None else []
+    loss = f" {figure(view.progress.loss)}"
+    room = width - 3 - len(loss) - width_of(right)
+    spark = sparkline(view.steps.column("loss"), min(_SPARK_WIDTH, room))
+    return spread([("  ", ""), (spark, "total"), (loss, "text")], right, width)
+
+
+def _fit(text: str, width: int) -> str:
+    """Text cut to a width in cells, with an ellipsis; wide characters count twice."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)).rstrip() + "…"

@@ -1,0 +1,153 @@
+"""The chosen run's head: state and what the worker does now, progress, the figures that matter."""
+
+from __future__ import annotations
+
+import textwrap
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.widget import Widget
+
+from engine.errors import printable
+from tui.view import RunView
+from tui.widgets.inked import Piece, inked_text, spread
+from tui.words import NOTHING, bar, count, duration, joined, precision, rate, sign
+
+_MOST_LINES_TOLD = 3
+_PHASE_WORDS = {
+    "loading": "loading data and weights",
+    "training": "training",
+    "evaluating": "evaluating",
+    "drawing": "drawing previews",
+    "saving": "saving a checkpoint",
+}
+
+
+class RunHeader(Widget):
+    """Six lines on a narrow screen, five on a wide one; one more when there is something to tell."""
+
+    DEFAULT_CSS = "RunHeader { height: auto; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._view: RunView | None = None
+        self._now = 0.0
+        self._shown: list[list[Piece]] = []
+
+    def show(self, view: RunView, now: float) -> None:
+        """Show a run as of now (seconds since 1970)."""
+        self._view, self._now = view, now
+        lines = self._lines()
+        if lines != self._shown:
+            self.refresh(layout=len(lines) != len(self._shown))
+            self._shown = lines
+
+    def on_resize(self) -> None:
+        """Arrange the figures anew."""
+        self._shown = self._lines()
+        self.refresh(layout=True)
+
+    def render(self) -> Text:
+        """The lines."""
+        return Text("\n").join(inked_text(self, line) for line in self._shown)
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:  # noqa: ARG002
+        """Lines there are; Textual asks for it."""
+        return max(1, len(self._shown))
+
+    def _lines(self) -> list[list[Piece]]:
+        view, width = self._view, self.content_size.width
+        if view is None or width < 20:
+            return []
+        lines = [_title(view, width), _progress(view, width), *_figures(view, width, self._now)]
+        return [*lines, *_told(view, width)]
+
+
+def _title(view: RunView, width: int) -> list[Piece]:
+    state = view.state
+    left: list[Piece] = [(printable(view.name), "strong"), (f" {view.number}  ", "muted")]
+    left += [(f"{sign(state)} {state}", f"{state}!"), (_doing(view), "text")]
+    device = printable(view.started.device) if view.started else ""
+    attempt = f"attempt {view.started.attempt}" if view.started and view.started.attempt > 1 else ""
+    return spread(left, [(joined([device, attempt]), "muted")], width)
+
+
+def _doing(view: RunView) -> str:
+    if view.is_starting:
+        return " · starting"
+    if not view.is_active:
+        return ""
+    phase = view.phase.phase if view.phase else view.progress.phase
+    words = _PHASE_WORDS.get(phase, phase)
+    if view.phase is not None and view.phase.total:
+        words += f" {view.phase.done}/{view.phase.total}"
+    return f" · {words}" if words else ""
+
+
+def _progress(view: RunView, width: int) -> list[Piece]:
+    fraction = view.progress.fraction
+    percent = f" {fraction:4.0%}"
+    done, rest = bar(fraction, width - len(percent))
+    ink = view.state if view.state in {"finished", "failed", "cancelled"} else "done"
+    return [(done, ink), (rest, "open"), (percent, "strong")]
+
+
+def _figures(view: RunView, width: int, now: float) -> list[list[Piece]]:
+    """Names over values, in one band or, where that is too wide, in two."""
+    progress = view.progress
+    epochs, steps = progress.num_epochs, progress.num_steps
+    fields = [
+        ("epoch", f"{progress.epoch}/{count(epochs)}" if epochs else NOTHING),
+        ("step", f"{progress.step:,}/{count(steps)}" if steps else NOTHING),
+        ("elapsed", duration(view.elapsed_s(now)) if view.started else NOTHING),
+        ("left", duration(view.eta_s(now))),
+        ("rate", rate(progress.lr)),
+        ("AP", precision(progress.ap)),
+        ("AP50", precision(progress.ap50)),
+        ("best AP", _best(view)),
+    ]
+    if sum(_field_width(field) for field in fields) <= width + 2:
+        return _band(fields, width)
+    return [*_band(fields[:4], width), *_band(fields[4:], width)]
+
+
+def _best(view: RunView) -> str:
+    progress = view.progress
+    if progress.best_ap is None:
+        return NOTHING
+    where = f" @{progress.best_epoch}" if progress.best_epoch else ""
+    return f"{precision(progress.best_ap)}{where}"
+
+
+def _field_width(field: tuple[str, str]) -> int:
+    return max(cell_len(field[0]), cell_len(field[1])) + 2
+
+
+def _band(fields: list[tuple[str, str]], width: int) -> list[list[Piece]]:
+    spare = max(0, width + 2 - sum(_field_width(field) for field in fields))
+    share = min(6, spare // len(fields))
+    names: list[Piece] = []
+    values: list[Piece] = []
+    for name, value in fields:
+        room = _field_width((name, value)) + share
+        names.append((name.ljust(room), "muted"))
+        values.append((value.ljust(room), "strong" if value != NOTHING else "faint"))
+    return [names, values]
+
+
+def _told(view: RunView, width: int) -> list[list[Piece]]:
+    """Why it failed, or what else a person should know; as many lines as are allowed."""
+    gone = "its worker is gone; `engine run` takes the queue up again" if view.is_orphaned else ""
+    if view.trouble or gone:
+        return _wrapped("!", view.trouble or gone, "warning", width)
+    if view.state == "failed":
+        return _wrapped("✗", joined([view.cause, view.reason], ": ") or "no reason recorded", "failed", width)
+    return _wrapped("i", view.reason or view.progress.message, "text", width)
+
+
+def _wrapped(sign_char: str, text: str, ink: str, width: int) -> list[list[Piece]]:
+    lines = textwrap.wrap(printable(text), width - 2, max_lines=_MOST_LINES_TOLD, placeholder=" …")
+    return [
+        [(f"{sign_char} " if index == 0 else "  ", "accent!" if ink == "text" else f"{ink}!"), (line, ink)]
+        for index, line in enumerate(lines)
+    ]

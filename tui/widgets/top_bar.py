@@ -1,0 +1,71 @@
+"""The first line of the screen: where we look, how many runs are in which state, when it is over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.widget import Widget
+
+from engine.errors import printable
+from tui.feed import Fleet
+from tui.view import RunView
+from tui.widgets.inked import Piece, inked_text, spread, width_of
+from tui.words import duration, sign
+
+_ORDER = ("running", "stopping", "queued", "held", "finished", "failed", "cancelled", "unknown")
+
+
+class TopBar(Widget):
+    """Name, runs folder and counts."""
+
+    DEFAULT_CSS = "TopBar { height: 1; }"
+
+    def __init__(self, runs_dir: str) -> None:
+        super().__init__()
+        self._runs_dir = printable(runs_dir)
+        self._left: list[Piece] = []
+        self._forms: list[list[Piece]] = []
+
+    def show(self, fleet: Fleet, views: Sequence[RunView], now: float) -> None:
+        """Count the runs again."""
+        left = [(" ◆ ", "accent"), ("engine ", "strong"), (self._runs_dir, "muted")]
+        alert, rest = self._alert(fleet, views), _left_over(views, now)
+        forms = [[*alert, *_counts(views, in_words=in_words), *rest, (" ", "")] for in_words in (True, False)]
+        if (left, forms) != (self._left, self._forms):
+            self._left, self._forms = left, forms
+            self.refresh()
+
+    def render(self) -> Text:
+        """The line."""
+        width = self.size.width
+        lines = [(left, right) for right in self._forms for left in (self._left, self._left[:2])]
+        fitting = [line for line in lines if width_of(line[0]) + width_of(line[1]) < width]
+        left, right = fitting[0] if fitting else (self._left[:2], [])
+        return inked_text(self, spread(left, right, width))
+
+    def _alert(self, fleet: Fleet, views: Sequence[RunView]) -> list[Piece]:
+        if fleet.trouble:
+            return [("queue unreadable", "warning!"), ("   ", "")]
+        waiting = any(view.state == "queued" for view in views)
+        busy = any(view.is_active for view in views)
+        if waiting and not busy and not fleet.is_supervised:
+            return [("nobody works: engine run", "warning!"), ("   ", "")]
+        return []
+
+
+def _counts(views: Sequence[RunView], *, in_words: bool) -> list[Piece]:
+    counts = Counter(view.state for view in views)
+    pieces: list[Piece] = []
+    for state in _ORDER:
+        if counts[state]:
+            gap = "   " if pieces else ""
+            number = f"{counts[state]} {state}" if in_words else str(counts[state])
+            pieces += [(f"{gap}{sign(state)} ", f"{state}!"), (number, "text")]
+    return pieces
+
+
+def _left_over(views: Sequence[RunView], now: float) -> list[Piece]:
+    rests = [rest for view in views if (rest := view.eta_s(now)) is not None]
+    return [("   ", ""), (duration(max(rests)), "strong"), (" left", "muted")] if rests else []
