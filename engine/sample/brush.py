@@ -19,6 +19,8 @@ Rgb = tuple[float, float, float]
 Paint = Callable[[Points, Points], Points]
 """Colours, shape (..., 3), of a surface of revolution at angles and heights of equal shape."""
 
+UP = np.array([0.0, 0.0, 1.0])
+
 _SIDES = 40
 _SPECULAR_POWER = 18.0
 
@@ -61,12 +63,16 @@ class Brush:
 
     def _facing(self, points: Points, normals: Points) -> Points:
         towards_eye = self.camera.eye - self.frame.to_world(points)
-        facing: Points = np.sum((normals @ self.frame.rotation.T) * towards_eye, axis=-1)
+        facing: Points = np.sum(self._turned(normals) * towards_eye, axis=-1)
         return facing
 
-    def shade(self, colour: Rgb, normal: tuple[float, float, float]) -> tuple[int, ...]:
+    def _turned(self, normals: Points) -> Points:
+        """Return unit normals in the world; right for stretched frames too, hence the inverse."""
+        return _unit(normals @ np.linalg.inv(self.frame.rotation))
+
+    def shade(self, colour: Rgb, normal: Points) -> tuple[int, ...]:
         """Return the colour of a surface with this local normal under the light."""
-        brightness = float(self.light.on(_unit(np.array(normal) @ self.frame.rotation.T)))
+        brightness = float(self.light.on(self._turned(normal)))
         return to_ink(np.array(colour) * brightness)
 
     def polygon(self, local: Points, ink: tuple[int, ...]) -> None:
@@ -76,17 +82,16 @@ class Brush:
     def prism(self, outline: Points, low: float, high: float, colour: Rgb) -> None:
         """Paint a convex slab: ``outline`` (N, 2), anticlockwise, from ``low`` to ``high``."""
         bottom, top = raise_to(outline, low), raise_to(outline, high)
-        for index in range(len(outline)):
+        edges = np.roll(outline, -1, axis=0) - outline
+        normals = np.stack([edges[:, 1], -edges[:, 0], np.zeros(len(edges))], axis=-1)
+        for index in np.flatnonzero(self._facing(top, normals) > 0):
             after = (index + 1) % len(outline)
-            edge = outline[after] - outline[index]
-            normal = (float(edge[1]), float(-edge[0]), 0.0)
-            if self.faces_camera(top[index], np.array(normal)):
-                side = np.array([bottom[index], bottom[after], top[after], top[index]])
-                self.polygon(side, self.shade(colour, normal))
-        if self.faces_camera(top[0], np.array([0.0, 0.0, 1.0])):
-            self.polygon(top, self.shade(colour, (0.0, 0.0, 1.0)))
+            side = np.array([bottom[index], bottom[after], top[after], top[index]])
+            self.polygon(side, self.shade(colour, normals[index]))
+        if self.faces_camera(top[0], UP):
+            self.polygon(top, self.shade(colour, UP))
         else:
-            self.polygon(bottom, self.shade(colour, (0.0, 0.0, -1.0)))
+            self.polygon(bottom, self.shade(colour, -UP))
 
     def face(self, texture: Image.Image, corners: Points, *, glows: bool = False) -> None:
         """Lay a texture on a flat face; from behind, nothing is painted.
@@ -100,8 +105,7 @@ class Brush:
         if _signed_area(pixels) < 1.0:
             return
         normal = np.cross(corners[3] - corners[0], corners[1] - corners[0])
-        world = _unit(normal @ self.frame.rotation.T)
-        lit = texture if glows else brighten(texture, float(self.light.on(world)))
+        lit = texture if glows else brighten(texture, float(self.light.on(self._turned(normal))))
         low = np.maximum(np.floor(pixels.min(axis=0)), 0).astype(int)
         high = np.minimum(np.ceil(pixels.max(axis=0)) + 1, self.patch.size).astype(int)
         if (high <= low).any():
@@ -133,7 +137,7 @@ class Brush:
         rings = np.stack([ring(r, z, angles) for r, z in profile])
         normals = _revolved_normals(np.diff(profile, axis=0), middles) * (-1 if inside else 1)
         centres = (rings[:-1, :-1] + rings[1:, 1:]) / 2
-        world = _unit(normals @ self.frame.rotation.T)
+        world = self._turned(normals)
         base = paint(np.broadcast_to(middles, centres.shape[:2]), centres[..., 2])
         shine = 90.0 * np.maximum(world @ self._halfway(), 0.0) ** _SPECULAR_POWER
         colours = base * self.light.on(world)[..., None] + shine[..., None] * (not inside)
@@ -150,7 +154,7 @@ class Brush:
     def disc(self, radius: float, z: float, colour: Rgb, x: float = 0.0, y: float = 0.0) -> None:
         """Paint a horizontal disc."""
         circle = ring(radius, z, np.linspace(0.0, 2 * math.pi, _SIDES)) + np.array([x, y, 0.0])
-        self.polygon(circle, self.shade(colour, (0.0, 0.0, 1.0)))
+        self.polygon(circle, self.shade(colour, UP))
 
     def tube(self, path: Points, radius: float, colour: Rgb) -> None:
         """Paint a round tube along local points (N, 3), lit on the side of the light."""

@@ -181,18 +181,19 @@ def cable(rng: np.random.Generator) -> Prop:
 def mouse(rng: np.random.Generator) -> Prop:
     """Return a computer mouse."""
     colour = ((36, 37, 41), (236, 236, 234), (96, 100, 108), vivid(rng))[rng.integers(4)]
-    half, height = (3.1, 5.4), 3.4
-    angles = np.linspace(0, math.pi / 2, 8)
-    dome = np.stack([np.cos(angles) ** 0.8, np.sin(angles)], axis=-1)
+    half, height = (3.1, 5.4), 2.9
+    angles = np.linspace(0, math.pi / 2, 10)
+    dome = np.stack([np.cos(angles) ** 0.6, np.sin(angles)], axis=-1)
     stretch = np.diag([half[0], half[1], height])
 
     def paint(brush: Brush) -> None:
         shell = brush.within(Frame(brush.frame.rotation @ stretch, brush.frame.origin))
         shell.revolve(dome, lambda _, z: np.broadcast_to(np.array(colour), (*z.shape, 3)))
         dark = rgb(np.array(colour) * 0.6)
-        seam = np.array([[0, half[1] * k, height * math.sqrt(1 - k * k)] for k in (0.3, 0.5, 0.7, 0.85)])
-        brush.tube(seam, 0.12, dark)
-        brush.tube(seam[1:3], 0.42, (60, 60, 64))
+        along = np.cos(angles[:-3]) ** 0.6
+        seam = np.stack([0 * along, half[1] * along, height * np.sin(angles[:-3])], axis=-1)
+        brush.tube(seam, 0.1, dark)
+        brush.tube(seam[3:5], 0.3, (52, 52, 56))
 
     around = np.linspace(0, 2 * math.pi, 16)
     body = np.concatenate([ring(r, z, around) for r, z in ((1.0, 0.0), (0.94, 0.4), (0.5, 1.0))]) * stretch.diagonal()

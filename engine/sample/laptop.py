@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from engine.sample.brush import Brush, Rgb, block, flat_corners, rounded
+from engine.sample.brush import UP, Brush, Rgb, block, flat_corners, rounded
 from engine.sample.prop import Prop, draw_keys, rgb, texture_size
 from engine.sample.screens import screen
 from engine.sample.space import turn_x
@@ -46,7 +46,7 @@ def laptop(rng: np.random.Generator) -> Prop:
 
     def paint(brush: Brush) -> None:
         raised = brush.within(brush.frame.child(hinge, lean))
-        from_front = raised.faces_camera(np.zeros(3), np.array([0.0, 0.0, 1.0]))
+        from_front = raised.faces_camera(np.zeros(3), UP)
         if from_front:
             _paint_lid(raised, half, shell, bezel, seed)
         _paint_base(brush, half, thick, shell, seed)

@@ -141,25 +141,22 @@ def far_first(standing: list[Placed], eye: Points) -> list[Placed]:
     return ordered
 
 
-def _gaps(a: Points, b: Points) -> list[tuple[float, Points]]:
-    """Return, for each edge direction of both, the gap between them and the unit axis a -> b."""
-    gaps = []
-    for polygon in (a, b):
-        edges = polygon[[1, 2]] - polygon[[0, 1]]
-        for edge in edges:
-            axis = np.array([edge[1], -edge[0]]) / np.linalg.norm(edge)
-            on_a, on_b = a @ axis, b @ axis
-            gaps.append((float(on_b.min() - on_a.max()), axis))
-            gaps.append((float(on_a.min() - on_b.max()), -axis))
-    return gaps
+def _widest_gap(a: Points, b: Points) -> tuple[float, Points]:
+    """Return the widest gap between two rectangles along any of their edges, and its unit axis a -> b."""
+    edges = np.concatenate([a[[1, 2]] - a[[0, 1]], b[[1, 2]] - b[[0, 1]]])
+    axes = np.stack([edges[:, 1], -edges[:, 0]], axis=-1) / np.linalg.norm(edges, axis=1, keepdims=True)
+    axes = np.concatenate([axes, -axes])
+    gaps = (b @ axes.T).min(axis=0) - (a @ axes.T).max(axis=0)
+    widest = int(gaps.argmax())
+    return float(gaps[widest]), axes[widest]
 
 
 def _overlap(a: Points, b: Points) -> bool:
-    return max(gap for gap, _ in _gaps(a, b)) < 0
+    return _widest_gap(a, b)[0] < 0
 
 
 def _hides(a: Points, b: Points, eye: Points) -> bool:
     """Say whether ``a`` may hide part of ``b`` from the eye."""
-    gap, axis = max(_gaps(a, b), key=lambda entry: entry[0])
+    gap, axis = _widest_gap(a, b)
     edge_of_a = float((a @ axis).max())
     return float(eye @ axis) < edge_of_a + gap / 2

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import ImageDraw
 
-from engine.sample.brush import Brush, Rgb, ring
+from engine.sample.brush import UP, Brush, Rgb, ring
 from engine.sample.prop import Prop, rgb
 from engine.sample.space import Points
 from engine.sample.textures import vivid
@@ -107,5 +107,5 @@ def _paint_rim(brush: Brush, radius: float, height: float, lining: Points) -> No
     angles = np.linspace(0, 2 * math.pi, 41)
     pixels = [(x, y) for x, y in brush.pixels(ring(radius * 0.96, height, angles)).tolist()]
     width = max(round(radius * 0.09 * brush.scale), 1)
-    lip = brush.shade(rgb(lining * 1.04 + 6), (0.0, 0.0, 1.0))
+    lip = brush.shade(rgb(lining * 1.04 + 6), UP)
     ImageDraw.Draw(brush.patch).line(pixels, fill=lip, width=width)
