@@ -114,7 +114,7 @@ def clip_xyxy(boxes: Boxes, width: int, height: int) -> Boxes:
     """
     boxes = _checked(boxes)
     limit = np.array([width, height, width, height], dtype=np.float32)
-    return np.clip(boxes, 0, limit)
+    return np.asarray(np.clip(boxes, 0, limit), dtype=np.float32)
 
 
 def area_xyxy(boxes: Boxes) -> NDArray[np.float32]:
@@ -153,4 +153,5 @@ def iou_xyxy(first: Boxes, second: Boxes) -> NDArray[np.float32]:
     sides = np.maximum(high - low, 0)
     shared = sides[..., 0] * sides[..., 1]
     total = area_xyxy(first)[:, None] + area_xyxy(second)[None, :] - shared
-    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+    iou = np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+    return np.asarray(iou, dtype=np.float32)

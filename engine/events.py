@@ -150,7 +150,7 @@ Event = (
 )
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Event)
+_decoder = msgspec.json.Decoder[Event](Event)
 
 
 def encode_event(event: Event) -> bytes:
@@ -161,9 +161,10 @@ def encode_event(event: Event) -> bytes:
 def decode_event(line: bytes) -> Event | None:
     """The event in a line, or None for a damaged line or a type of another version."""
     try:
-        return _decoder.decode(line)
+        event: Event = _decoder.decode(line)
     except msgspec.DecodeError:
         return None
+    return event
 
 
 class EventLog:

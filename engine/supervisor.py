@@ -176,7 +176,8 @@ def _killed_reason(number: int) -> str:
         name = "unknown"
     reason = f"the worker was killed by signal {number} ({name})"
     if number == signal.SIGKILL:
-        return reason + "; if nobody did that, the system ran out of memory: lower training.batch_size or model.min_size"
+        advice = "the system ran out of memory: lower training.batch_size or model.min_size"
+        return f"{reason}; if nobody did that, {advice}"
     return reason + "; worker.log may tell why"
 
 

@@ -23,9 +23,9 @@ import torch
 
 from engine.errors import EngineError, TrainingError
 from engine.events import EventLog, MessageEvent, RunEnded
+from engine.models.checkpoint import load_newest, remove_leftovers
 from engine.recipe.load import read_resolved
 from engine.rundir import EXIT_FAILED, EXIT_FINISHED, EXIT_LOCKED, EXIT_STOPPED, FileLock, RunDir
-from engine.training.checkpoint import load_newest, remove_leftovers
 from engine.training.recovery import rewind_events
 from engine.training.trainer import TrainingResult, train
 

@@ -60,7 +60,8 @@ def print_reports(reports: Sequence[Report], *, consequence: str = "", stderr: b
     for report in reports:
         fresh = [problem for problem in report.problems if problem not in told]
         told.update(report.problems)
-        out.print(f"{shown_path(str(report.path))}: {_verdict(report)}{'' if report.ok else consequence}", soft_wrap=True)
+        ending = "" if report.ok else consequence
+        out.print(f"{shown_path(str(report.path))}: {_verdict(report)}{ending}", soft_wrap=True)
         if len(fresh) < len(report.problems):
             out.print(f"  {count(len(report.problems) - len(fresh), 'finding')} as above")
         print_problems(fresh, stderr=stderr)

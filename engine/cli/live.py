@@ -43,15 +43,20 @@ class RunReader:
 class Show(Protocol):
     """Something that shows a queue at work; the supervisor's observer calls it."""
 
-    def start(self, row: QueueRow) -> None: ...
+    def start(self, row: QueueRow) -> None:
+        """A run begins."""
 
-    def tick(self) -> None: ...
+    def tick(self) -> None:
+        """Time to look for news."""
 
-    def end(self, row: QueueRow) -> None: ...
+    def end(self, row: QueueRow) -> None:
+        """An attempt ended."""
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """Something to say."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """The queue is done with."""
 
 
 class PlainLines:
@@ -64,11 +69,13 @@ class PlainLines:
         self._run = ""
 
     def start(self, row: QueueRow) -> None:
+        """A run begins."""
         self._run = row.run
         self._reader = RunReader(RunDir(self._runs_dir / row.run))
         self._say(f"started, attempt {row.attempt}")
 
     def tick(self) -> None:
+        """Time to look for news."""
         if self._reader is None:
             return
         for event in self._reader.read():
@@ -77,10 +84,12 @@ class PlainLines:
                 self._say(line)
 
     def end(self, row: QueueRow) -> None:
+        """An attempt ended."""
         self.tick()
         self._say(f"{row.state}{': ' + row.reason if row.reason else ''}")
 
     def note(self, text: str) -> None:
+        """Something to say."""
         self._console.print(printable(text), soft_wrap=True)
 
     def close(self) -> None:
@@ -124,22 +133,27 @@ class LiveTable:
         self._live.start()
 
     def start(self, row: QueueRow) -> None:
+        """A run begins."""
         self._run = row.run
         self._reader = RunReader(RunDir(self._queue.runs_dir / row.run))
 
     def tick(self) -> None:
+        """Time to look for news."""
         if self._reader is not None:
             self._reader.read()
             self._progress[self._run] = self._reader.progress
 
     def end(self, row: QueueRow) -> None:
+        """An attempt ended."""
         self.tick()
-        self._reader = None
+        self._reader, self._run = None, row.run
 
     def note(self, text: str) -> None:
+        """Something to say."""
         self._live.console.print(printable(text), soft_wrap=True)
 
     def close(self) -> None:
+        """The queue is done with."""
         self._live.stop()
 
     def _render(self) -> Group:

@@ -15,11 +15,12 @@ from rich.text import Text
 from engine.cli.options import count, runs_option
 from engine.cli.printing import console, print_problems, shown_path
 from engine.errors import DataError, Problem, printable
-from engine.rundir import find_run_dir, write_atomic, write_bytes_atomic
+from engine.rundir import find_run_dir, write_bytes_atomic
 
 if TYPE_CHECKING:
     from engine.evaluation.drawing import DrawnBoxes
 
+_JPEG_QUALITY = 92
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
@@ -50,7 +51,7 @@ def command(
     from tqdm import tqdm
 
     from engine.annotations import load_rgb
-    from engine.evaluation.drawing import draw_boxes
+    from engine.evaluation.drawing import draw_boxes, save_jpeg
     from engine.evaluation.predict import above, as_json, load_predictor
 
     predictor = load_predictor(run_dir, device)
@@ -64,7 +65,7 @@ def command(
         except DataError as error:
             problems.extend(error.problems)
             continue
-        write_atomic(drawn_path, lambda file, picture=picture: picture.save(file, "JPEG", quality=92))
+        save_jpeg(picture, drawn_path, quality=_JPEG_QUALITY)
         results.append((path, found))
     plain = [as_json(path, found, names) for path, found in results]
     text = json.dumps({"run": run_dir.run_id, "epoch": predictor.epoch + 1, "threshold": threshold, "images": plain},
@@ -125,7 +126,9 @@ def refuse_overwriting(pairs: Sequence[tuple[Path, Path]], target: Path) -> None
     ours = (target / "predictions.json").exists()
     for _, drawn_path in pairs:
         if drawn_path.resolve() in inputs or (drawn_path.exists() and not ours):
-            raise DataError.of("X104", str(drawn_path), "this file would be overwritten", "name another folder with --out")
+            raise DataError.of(
+                "X104", str(drawn_path), "this file would be overwritten", "name another folder with --out"
+            )
 
 
 def _print(results: Sequence[tuple[Path, DrawnBoxes]], names: Sequence[str], target: Path) -> None:

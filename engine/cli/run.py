@@ -68,7 +68,10 @@ def _enqueue(queue: RunQueue, loaded: list[LoadedRecipe]) -> list[str]:
     runs = []
     for row, is_new in queue.enqueue([_new_run(recipe) for recipe in loaded]):
         runs.append(row.run)
-        out.print(f"queued {row.run}" if is_new else f"{row.run} is the same recipe and {row.state} already; not queued again")
+        if is_new:
+            out.print(f"queued {row.run}")
+        else:
+            out.print(f"{row.run} is the same recipe and {row.state} already; not queued again")
     return runs
 
 

@@ -27,12 +27,12 @@ class Sample(NamedTuple):
     Attributes:
         image: (3, H, W) uint8 RGB.
         target: Boxes in this image's pixels and zero-based labels.
-        index: Position of the record in the dataset.
+        place: Position of the record in the dataset.
     """
 
     image: Tensor
     target: Target
-    index: int
+    place: int
 
 
 class BrokenSample(NamedTuple):
@@ -41,11 +41,11 @@ class BrokenSample(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-class DrawnIndex(NamedTuple):
+class Draw(NamedTuple):
     """An image to load and the epoch it is loaded for."""
 
     epoch: int
-    index: int
+    place: int
 
 
 class DetectionDataset(Dataset[Sample | BrokenSample]):
@@ -65,19 +65,19 @@ class DetectionDataset(Dataset[Sample | BrokenSample]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, drawn: DrawnIndex) -> Sample | BrokenSample:
+    def __getitem__(self, drawn: Draw) -> Sample | BrokenSample:
         """Load one image; crowds are left out of its target, for a crowd isn't one object."""
-        record = self.records[drawn.index]
+        record = self.records[drawn.place]
         try:
             image = load_image(record)
         except DataError as error:
             return BrokenSample(tuple(error.problems))
         boxes = torch.from_numpy(record.boxes_xyxy[~record.crowd])
         if self._augmentation is not None:
-            random = np.random.default_rng([self._seed, drawn.epoch, drawn.index])
+            random = np.random.default_rng([self._seed, drawn.epoch, drawn.place])
             image, boxes = augment(image, boxes, self._augmentation, random)
         labels = torch.from_numpy(record.labels[~record.crowd])
-        return Sample(image, {"boxes_xyxy": boxes, "labels": labels}, drawn.index)
+        return Sample(image, {"boxes_xyxy": boxes, "labels": labels}, drawn.place)
 
 
 def load_image(record: ImageRecord) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from engine.data.dataset import BrokenSample, DetectionDataset, DrawnIndex, Sample
+from engine.data.dataset import BrokenSample, DetectionDataset, Draw, Sample
 from engine.errors import DataError, Problem
 from engine.models.detector import Target
 
@@ -21,7 +21,7 @@ class Batch:
     Attributes:
         images: (3, H, W) float32 tensors in [0, 1] after `to`, uint8 before.
         targets: One an image.
-        indices: Each image's record.
+        places: Each image's record in the dataset.
         problems: What was wrong with images that couldn't be loaded.
     """
 
@@ -29,7 +29,7 @@ class Batch:
         whole = [sample for sample in samples if isinstance(sample, Sample)]
         self.images: list[Tensor] = [sample.image for sample in whole]
         self.targets: list[Target] = [sample.target for sample in whole]
-        self.indices: list[int] = [sample.index for sample in whole]
+        self.places: list[int] = [sample.place for sample in whole]
         self.problems: list[Problem] = [
             problem for sample in samples if isinstance(sample, BrokenSample) for problem in sample.problems
         ]
@@ -51,7 +51,7 @@ class Batch:
             }
             for target in self.targets
         ]
-        moved.indices = self.indices
+        moved.places = self.places
         return moved
 
     def pin_memory(self) -> Batch:
@@ -60,7 +60,7 @@ class Batch:
         return self
 
 
-class EpochOrder(Sampler[list[DrawnIndex]]):
+class EpochOrder(Sampler[list[Draw]]):
     """Batches of a shuffled epoch; the order follows from seed and epoch alone.
 
     Set `epoch` and `first_batch` before iterating.
@@ -74,16 +74,16 @@ class EpochOrder(Sampler[list[DrawnIndex]]):
         self.first_batch = 0
 
     def __len__(self) -> int:
-        return -(-self._num_images // self._batch_size)
+        return (self._num_images + self._batch_size - 1) // self._batch_size
 
-    def __iter__(self) -> Iterator[list[DrawnIndex]]:
+    def __iter__(self) -> Iterator[list[Draw]]:
         order = np.random.default_rng([self._seed, self.epoch]).permutation(self._num_images).tolist()
         for batch in range(self.first_batch, len(self)):
             start = batch * self._batch_size
-            yield [DrawnIndex(self.epoch, index) for index in order[start : start + self._batch_size]]
+            yield [Draw(self.epoch, place) for place in order[start : start + self._batch_size]]
 
 
-class FixedOrder(Sampler[list[DrawnIndex]]):
+class FixedOrder(Sampler[list[Draw]]):
     """Batches of every image once, in the records' order."""
 
     def __init__(self, num_images: int, batch_size: int) -> None:
@@ -91,15 +91,15 @@ class FixedOrder(Sampler[list[DrawnIndex]]):
         self._batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-self._num_images // self._batch_size)
+        return (self._num_images + self._batch_size - 1) // self._batch_size
 
-    def __iter__(self) -> Iterator[list[DrawnIndex]]:
+    def __iter__(self) -> Iterator[list[Draw]]:
         for start in range(0, self._num_images, self._batch_size):
-            yield [DrawnIndex(0, index) for index in range(start, min(start + self._batch_size, self._num_images))]
+            yield [Draw(0, place) for place in range(start, min(start + self._batch_size, self._num_images))]
 
 
 def make_loader(
-    dataset: DetectionDataset, order: Sampler[list[DrawnIndex]], *, num_workers: int, device: torch.device
+    dataset: DetectionDataset, order: Sampler[list[Draw]], *, num_workers: int, device: torch.device
 ) -> DataLoader[Batch]:
     """A loader that keeps its processes from one epoch to the next."""
     return DataLoader(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from engine.errors import printable
+from engine.rundir import write_atomic
 
 # Okabe and Ito's palette, told apart with colour-blind eyes too; yellow last, for it is faint on white.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#F0E442")
@@ -29,6 +32,9 @@ class DrawnBoxes:
     boxes_xyxy: NDArray[np.float32]
     labels: NDArray[np.int64]
     scores: NDArray[np.float32] | None = None
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def class_colour(label: int) -> str:
@@ -68,8 +74,17 @@ def draw_boxes(
     return picture
 
 
+def save_jpeg(picture: Image.Image, path: Path, *, quality: int) -> None:
+    """Write a picture in one step; its folder is made when missing.
+
+    Raises:
+        OSError: The disk is full or can't be written.
+    """
+    write_atomic(path, lambda file: picture.save(file, "JPEG", quality=quality))
+
+
 def _labelled_rectangle(
-    draw: ImageDraw.ImageDraw, box: list[float], colour: str, words: str, font: ImageFont.FreeTypeFont, stroke: int
+    draw: ImageDraw.ImageDraw, box: list[float], colour: str, words: str, font: Font, stroke: int
 ) -> None:
     x0, y0, x1, y1 = box
     draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=stroke)
@@ -90,7 +105,7 @@ def _readable_on(colour: str) -> str:
 def _dashed_rectangle(draw: ImageDraw.ImageDraw, box: list[float], stroke: int) -> None:
     x0, y0, x1, y1 = box
     corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
-    for start, end in zip(corners, corners[1:], strict=False):
+    for start, end in pairwise(corners):
         _dashed_line(draw, start, end, stroke)
 
 

@@ -13,10 +13,10 @@ from engine.annotations import load_rgb
 from engine.errors import EngineError
 from engine.evaluation.drawing import DrawnBoxes
 from engine.models import Detection, Detector, build_detector
-from engine.models.detector import pick_device
+from engine.models.checkpoint import load_checkpoint
+from engine.models.detector import pick_device, to_cpu
 from engine.recipe.load import read_resolved
 from engine.rundir import RunDir
-from engine.training.checkpoint import load_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Predictor:
         pixels = np.array(load_rgb(path, apply_exif=True), dtype=np.uint8)
         image = torch.from_numpy(pixels).permute(2, 0, 1).to(self.device).float().div_(255)
         found = self.detector.detect([image])[0]
-        return {"boxes_xyxy": found["boxes_xyxy"].cpu(), "labels": found["labels"].cpu(), "scores": found["scores"].cpu()}
+        return to_cpu(found)
 
 
 def load_predictor(run_dir: RunDir, device: str = "auto") -> Predictor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.annotations import ImageRecord, load_rgb
-from engine.evaluation.drawing import DrawnBoxes, draw_boxes
+from engine.evaluation.drawing import DrawnBoxes, draw_boxes, save_jpeg
 from engine.events import Preview
 from engine.models.detector import Detection
-from engine.rundir import RunDir, write_atomic
+from engine.rundir import RunDir
 
 # Large enough to judge boxes by, small enough that 50 epochs of them weigh a few megabytes.
 _LONGEST_SIDE = 640
@@ -54,7 +54,7 @@ def draw_previews(
             photo, class_names, predictions, DrawnBoxes(record.boxes_xyxy, record.labels), longest_side=_LONGEST_SIDE
         )
         path = run_dir.preview(epoch, position)
-        write_atomic(path, lambda file, picture=picture: picture.save(file, "JPEG", quality=_JPEG_QUALITY))
+        save_jpeg(picture, path, quality=_JPEG_QUALITY)
         previews.append(
             Preview(run_dir.relative(path), record.image_path.name, len(record.labels), int(shown.sum()))
         )

@@ -11,7 +11,7 @@ import torch
 from engine.data.dataset import DetectionDataset
 from engine.data.loading import Batch
 from engine.evaluation.coco import CocoFigures, coco_figures
-from engine.models.detector import Detection, Detector
+from engine.models.detector import Detection, Detector, to_cpu
 
 # Faster R-CNN draws the boxes that count in its loss; the same draw every time keeps epochs comparable.
 _LOSS_SEED = 20_000
@@ -62,13 +62,7 @@ def validate(
         for batch in loader:
             on_device = batch.to(device)
             found, losses = detector.detect_with_losses(on_device.images, on_device.targets)
-            detections.extend(
-                {
-                    "boxes_xyxy": one["boxes_xyxy"].cpu(), "labels": one["labels"].cpu(),
-                    "scores": one["scores"].cpu(),
-                }
-                for one in found
-            )
+            detections.extend(to_cpu(one) for one in found)
             for name, loss in losses.items():
                 sums[name] += loss.item() * len(found)
             if on_batch:

@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import nn
 from torchvision.models import mobilenet_v2, mobilenet_v3_large, resnet18, resnet50
-
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
@@ -217,4 +216,4 @@ def _freeze_stages(network: FasterRCNN | SSD, arch: Arch, num_trainable: int) ->
 def _freeze_resnet(body: nn.Module, num_trainable: int) -> None:
     learning = ("layer4", "layer3", "layer2", "layer1", "conv1")[:num_trainable]
     for name, parameter in body.named_parameters():
-        parameter.requires_grad_(requires_grad=name.startswith(learning))
+        parameter.requires_grad = name.startswith(learning)

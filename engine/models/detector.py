@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.ssd import SSD
+from torchvision.ops import box_iou
 
 # torchvision's Faster R-CNN and SSD count the background as class 0.
 _BACKGROUND_OFFSET = 1
@@ -127,8 +128,6 @@ def _match(network: SSD, boxes: Tensor, anchors: Tensor) -> Tensor:
     """Index of the box each anchor answers for, below 0 for background; as SSD.forward does."""
     if boxes.numel() == 0:
         return torch.full((anchors.size(0),), -1, dtype=torch.int64, device=anchors.device)
-    from torchvision.ops import box_iou
-
     return cast(Tensor, network.proposal_matcher(box_iou(boxes, anchors)))
 
 
@@ -140,6 +139,11 @@ def _loss_mode(head: nn.Module) -> Iterator[None]:
         yield
     finally:
         head.training = False
+
+
+def to_cpu(found: Detection) -> Detection:
+    """Detections moved to the CPU."""
+    return {"boxes_xyxy": found["boxes_xyxy"].cpu(), "labels": found["labels"].cpu(), "scores": found["scores"].cpu()}
 
 
 def pick_device(wanted: str) -> torch.device:

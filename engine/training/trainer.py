@@ -36,11 +36,11 @@ from engine.events import (
     StepEvent,
 )
 from engine.models import build_detector
+from engine.models.checkpoint import Content, save_checkpoint
 from engine.models.detector import pick_device
 from engine.recipe.schema import Recipe
 from engine.rundir import RunDir
 from engine.training.best import BestSoFar, best_metric, should_stop_early, update
-from engine.training.checkpoint import Content, save_checkpoint
 from engine.training.optim import build_optimizer, set_lr
 from engine.training.schedule import lr_factor
 
@@ -214,7 +214,7 @@ class _Trainer:
         if not torch.isfinite(total):  # before any weight changes
             raise self.diverged(losses, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if self.recipe.training.clip_grad_norm is not None:
             clip_grad_norm_(self.detector.parameters(), self.recipe.training.clip_grad_norm)
         self.optimizer.step()
@@ -222,7 +222,7 @@ class _Trainer:
 
     def diverged(self, losses: dict[str, Tensor], batch: Batch) -> Diverged:
         parts = ", ".join(f"{name} = {value.item():.3g}" for name, value in losses.items())
-        images = ", ".join(str(self.train_data.records[index].image_path) for index in batch.indices)
+        images = ", ".join(str(self.train_data.records[place].image_path) for place in batch.places)
         found = f"the loss is no longer a number at step {self.step + 1} ({parts}); images of the batch: {images}"
         fix = "lower optimizer.lr (try a tenth), add schedule.warmup_steps = 500, or set training.clip_grad_norm = 10"
         return Diverged((Problem("T201", Where(self.run_dir.run_id), found, fix),))
@@ -298,7 +298,8 @@ class _Trainer:
 
     def early_stop_reason(self) -> str:
         metric, stopping = best_metric(self.recipe), self.recipe.early_stopping
-        assert stopping is not None and self.best.epoch is not None  # only asked once patience is at its end
+        assert stopping is not None  # only asked once patience is at its end
+        assert self.best.epoch is not None
         return (
             f"stopped early: {stopping.metric} has not improved for {stopping.patience} epochs; "
             f"the best model by {metric} is of epoch {self.best.epoch + 1}"

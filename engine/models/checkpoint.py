@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import pickle
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -68,15 +67,15 @@ def save_checkpoint(path: Path, content: Content, *, keep_previous: bool = True)
 
     def write(file: BinaryIO) -> None:
         hashing = _HashingFile(file)
-        torch.save({"format": FORMAT_VERSION, **content}, hashing)
+        torch.save({"format": FORMAT_VERSION, **content}, cast(IO[bytes], hashing))
         digests.append(hashing.sha256)
 
     try:
         write_atomic(fresh, write)
         write_bytes_atomic(_sidecar(path), "\n".join([*digests, *_known_digests(path)[:1]]).encode())
         if keep_previous and path.exists():
-            os.replace(path, previous_path(path))
-        os.replace(fresh, path)
+            path.replace(previous_path(path))
+        fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
 

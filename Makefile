@@ -1,0 +1,45 @@
+# `make run` sets up and trains the quickstart queue; `make test` sets up and runs every check.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SAMPLE := sample_dataset
+
+.PHONY: run test check lint types imports unit bench clean
+
+run: $(VENV)/.run-ready
+	$(BIN)/engine sample $(SAMPLE) --if-absent
+	$(BIN)/engine run recipes/quickstart-a.toml recipes/quickstart-b.toml
+
+test: $(VENV)/.test-ready
+	$(MAKE) check
+
+# The one gate: style, types, architecture, tests.
+check: lint types imports unit
+
+lint:
+	$(BIN)/ruff check .
+
+types:
+	$(BIN)/mypy
+
+imports:
+	$(BIN)/lint-imports
+
+unit:
+	$(BIN)/python -m pytest
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "engine needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-ready: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e .
+	@touch $@
+
+$(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[test]'
+	@touch $@ $(VENV)/.run-ready
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
