@@ -33,6 +33,8 @@ def translate(errors: Iterable[ErrorDetails], draft: Draft) -> list[Problem]:
     inner = {key[:length] for key in found for length in range(len(key))}
     problems: list[Problem] = []
     for key, error in found.items():
+        if len(problems) > MAX_PROBLEMS:
+            break
         # A union of a table and something else also complains of the table that is wrong inside.
         if key in inner and error["type"] not in ("value_error", "missing", "extra_forbidden"):
             continue
@@ -41,11 +43,10 @@ def translate(errors: Iterable[ErrorDetails], draft: Draft) -> list[Problem]:
 
 
 def capped(problems: list[Problem], draft: Draft) -> list[Problem]:
-    """At most `MAX_PROBLEMS`, with a last one that says how many were left out."""
-    left_out = len(problems) - MAX_PROBLEMS
-    if left_out <= 0:
+    """At most `MAX_PROBLEMS`, with a last one that says that there are more."""
+    if len(problems) <= MAX_PROBLEMS:
         return problems
-    more = draft.problem("R200", (), f"{left_out} more problems aren't shown", "correct the ones above first")
+    more = draft.problem("R200", (), "there are more problems than these", "correct the ones above first")
     return [*problems[:MAX_PROBLEMS], more]
 
 
@@ -219,9 +220,9 @@ def _is_other_type(value: Any, known: Key) -> bool:
 
 
 def _value_fix(value: Any, known: Key) -> str:
-    words = [choice for form in alternatives(known.node) for choice in form.get("enum", [form.get("const")]) if choice]
+    words = [str(word) for form in alternatives(known.node) for word in form.get("enum", [form.get("const")]) if word]
     if isinstance(value, str) and words:
-        close = suggestion(value, [str(word) for word in words])
+        close = suggestion(value, words)
         return f"did you mean {toml_value(close)}?" if close else f"write {_line(known.path, words[0])}"
     guess = _guess(value, known)
     if guess is not None:

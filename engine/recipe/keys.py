@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from engine.recipe.places import KeyPath
@@ -55,6 +55,11 @@ class Key:
         return self.node.get("default")
 
     @property
+    def is_optional(self) -> bool:
+        """Whether it may be "not set" at all; a recipe then says `false` to be rid of an inherited value."""
+        return any(form.get("type") == "null" for form in self.node.get("anyOf", ()))
+
+    @property
     def is_section(self) -> bool:
         """Whether it is a table with keys of its own."""
         return bool(children(self.node))
@@ -86,6 +91,7 @@ def children(node: Node) -> dict[str, Node]:
     return found
 
 
+@lru_cache(maxsize=4096)
 def node_at(path: KeyPath) -> Node | None:
     """The schema node at a key path, or None when the path can't be in a recipe."""
     node: Node = recipe_schema()
@@ -112,6 +118,7 @@ def _step(node: Node, part: str | int) -> Node | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def key_at(path: KeyPath) -> Key | None:
     """The key at a path, or None when the schema has no such key."""
     node = node_at(path)
@@ -122,8 +129,13 @@ def key_at(path: KeyPath) -> Key | None:
     return Key(path, node, required)
 
 
-def all_keys(path: KeyPath = ()) -> Iterator[Key]:
+@cache
+def all_keys(path: KeyPath = ()) -> tuple[Key, ...]:
     """Every key of the schema below a path, tables before their keys, in the schema's order."""
+    return tuple(_keys_below(path))
+
+
+def _keys_below(path: KeyPath) -> Iterator[Key]:
     node = node_at(path)
     for name in children(node) if node is not None else ():
         key = key_at((*path, name))
@@ -163,6 +175,8 @@ def _plural(items: Node) -> str:
     forms = alternatives(items)
     if len(forms) == 1 and forms[0].get("format") == "path":
         return "paths in quotes"
+    if len(forms) == 1 and forms[0].get("type") == "object":
+        return "tables"
     if len(forms) == 1 and forms[0].get("type") == "string" and "enum" not in forms[0]:
         return "names in quotes"
     return expected_words(items).removeprefix("a ")

@@ -5,23 +5,23 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from engine.errors import Problem, RecipeError, Where
-from engine.recipe.classmap import names_from_ids
-from engine.recipe.draft import Draft, Source
-from engine.recipe.faults import capped, translate
+from engine.recipe.draft import Draft, Source, merge
+from engine.recipe.faults import capped, translate, value_at
+from engine.recipe.inherit import Family
 from engine.recipe.keys import all_keys
-from engine.recipe.paths import BadPathError, absolute, path_strings
-from engine.recipe.places import KeyPath
+from engine.recipe.overrides import override_draft
 from engine.recipe.schema import Recipe
+from engine.recipe.sweep import expand
 from engine.recipe.tomlfile import read_toml
 from engine.recipe.values import dotted
 
@@ -58,17 +58,26 @@ def load_recipes(path: Path, *, overrides: Sequence[str] = ()) -> list[LoadedRec
     Raises:
         RecipeError: With every problem of the file at once.
     """
-    if overrides:
-        raise RecipeError.of("R501", "--set", "--set isn't built yet", "change the recipe instead")
     file = read_toml(path)
-    draft = Draft.of_file(str(path), file.data, file.places)
-    problems = names_from_ids(draft)
-    problems += resolve_paths(draft, path.parent)
-    recipe, found = validated(draft)
-    problems += found
-    if recipe is None or problems:
-        raise RecipeError(capped(sorted(problems, key=_by_line), draft))
-    return [LoadedRecipe(recipe, path, file.text, dict(_sources(draft)))]
+    family = Family()
+    options, problems = override_draft(overrides)
+    merged = merge(family.merged(file), options)
+    merged.path = str(path)
+    drafts, found = expand(merged, options)
+    problems += family.problems + found
+    recipes: list[tuple[Recipe, Draft]] = []
+    for draft in drafts:
+        recipe, found = validated(drop_unset(draft))
+        problems += found if family.is_whole else [problem for problem in found if problem.code not in _HALF_BLIND]
+        if recipe is not None:
+            recipes.append((recipe, draft))
+    if problems:
+        raise RecipeError(capped(sorted(dict.fromkeys(problems), key=_by_line), merged))
+    return [LoadedRecipe(recipe, path, file.text, dict(_sources(draft))) for recipe, draft in recipes]
+
+
+# What can't be judged while a parent is missing: keys that it may hold, values that it may change.
+_HALF_BLIND = ("R204", "R205")
 
 
 def _by_line(problem: Problem) -> tuple[str, float, int]:
@@ -76,21 +85,15 @@ def _by_line(problem: Problem) -> tuple[str, float, int]:
     return problem.where.path, problem.where.line or float("inf"), problem.where.column or 0
 
 
-def resolve_paths(draft: Draft, folder: Path) -> list[Problem]:
-    """Make the paths in a draft absolute, in place; returns what is wrong with them."""
-    problems: list[Problem] = []
-    for key, value in list(path_strings(draft.data)):
-        try:
-            _put(draft.data, key, absolute(key, value, folder))
-        except BadPathError as error:
-            problems.append(draft.problem("R207", key, str(error), error.fix))
-    return problems
-
-
-def _put(data: Any, key: KeyPath, value: Any) -> None:
-    for part in key[:-1]:
-        data = data[part]
-    data[key[-1]] = value
+def drop_unset(draft: Draft) -> Draft:
+    """Take out optional keys that are `false`: TOML has no null, and an inherited value may be unwanted."""
+    unset = [key.path for key in all_keys() if key.is_optional and value_at(draft.data, key.path) is False]
+    if not unset:
+        return draft
+    data = copy.deepcopy(draft.data)  # the runs of a sweep share their tables
+    for path in unset:
+        del value_at(data, path[:-1])[path[-1]]
+    return replace(draft, data=data)
 
 
 def validated(draft: Draft) -> tuple[Recipe | None, list[Problem]]:
@@ -105,6 +108,8 @@ def _sources(draft: Draft) -> Iterator[tuple[str, Source]]:
     for key in all_keys():
         yield dotted(key.path), draft.sources.get(key.path, Source("default"))
     for path, source in draft.sources.items():
+        if path[0] in ("extends", "sweep"):
+            continue
         yield dotted(path), source
 
 

@@ -17,6 +17,7 @@ from engine.recipe.places import KeyPath
 from engine.recipe.schema import WEIGHTS_WORDS
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_LONGEST = 4096  # PATH_MAX of Linux
 WEIGHTS: KeyPath = ("model", "weights")
 
 
@@ -62,6 +63,8 @@ def absolute(path: KeyPath, value: str, folder: Path) -> str:
         _refuse_word(value)
     if not value.strip():
         raise BadPathError("the path is empty", "name a file or folder, relative to the recipe")
+    if len(value) > _LONGEST:
+        raise BadPathError(f"the path is longer than {_LONGEST} characters", "shorten it")
     if "\0" in value:
         raise BadPathError("the path holds a zero character", "remove it")
     expanded = Path(_VARIABLE.sub(_variable, value))

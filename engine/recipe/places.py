@@ -18,7 +18,7 @@ KeyPath = tuple[str | int, ...]
 
 # Recipes need six levels. Past this, a file is refused rather than walked.
 MAX_DEPTH = 32
-# Enough for every key and class name of a real recipe; beyond it a problem is told at its table.
+# Far more than the keys and class names of any recipe; it bounds the time that judging them takes.
 MAX_PLACES = 20_000
 
 _BLANK = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
@@ -48,6 +48,10 @@ class TooDeepError(Exception):
         self.line = line
 
 
+class TooManyError(Exception):
+    """More than `MAX_PLACES` keys and list items."""
+
+
 def find_places(text: str) -> Mapping[KeyPath, Place]:
     r"""Find every key, table and list item of a TOML text.
 
@@ -55,10 +59,11 @@ def find_places(text: str) -> Mapping[KeyPath, Place]:
         text: Valid TOML, with "\n" or "\r\n" line ends.
 
     Returns:
-        Key path (list items by zero-based index) to place; at most `MAX_PLACES` of them.
+        Key path (list items by zero-based index) to place.
 
     Raises:
         TooDeepError: Something is nested beyond `MAX_DEPTH`.
+        TooManyError: There are more than `MAX_PLACES` keys and list items.
     """
     scanner = _Scanner(text)
     scanner.scan()
@@ -75,7 +80,7 @@ class _Scanner:
 
     def scan(self) -> None:
         table: KeyPath = ()
-        while self._skip_blank() and len(self.places) < MAX_PLACES:
+        while self._skip_blank():
             if self._text[self._at] == "[":
                 table = self._header()
             else:
@@ -145,7 +150,7 @@ class _Scanner:
     def _items(self, path: KeyPath, closing: str) -> None:
         self._at += 1
         index = 0
-        while self._skip_blank() and len(self.places) < MAX_PLACES:
+        while self._skip_blank():
             char = self._text[self._at]
             if char == closing:
                 self._at += 1
@@ -164,6 +169,8 @@ class _Scanner:
         if len(path) > MAX_DEPTH:
             raise TooDeepError(bisect_right(self._line_starts, offset))
         if path not in self.places:
+            if len(self.places) == MAX_PLACES:
+                raise TooManyError
             self.places[path] = Place(*self._position(offset), *self._position(value_offset))
 
     def _position(self, offset: int) -> tuple[int, int]:

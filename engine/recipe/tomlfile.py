@@ -13,7 +13,7 @@ from typing import Any
 import tomli
 
 from engine.errors import EngineError, Problem, RecipeError, Where
-from engine.recipe.places import KeyPath, Place, TooDeepError, find_places
+from engine.recipe.places import MAX_PLACES, KeyPath, Place, TooDeepError, TooManyError, find_places
 
 MAX_BYTES = 1_000_000
 
@@ -42,7 +42,7 @@ def read_toml(path: Path) -> TomlFile:
     """Read a TOML file.
 
     Raises:
-        RecipeError: It can't be read, is too large, isn't UTF-8, isn't TOML or is nested too deep.
+        RecipeError: It can't be read, isn't UTF-8, isn't TOML, is too large or is nested too deep.
     """
     text = _read_text(path)
     try:
@@ -54,6 +54,9 @@ def read_toml(path: Path) -> TomlFile:
         raise _too_deep(path, error.line) from error
     except RecursionError as error:
         raise _too_deep(path, None) from error
+    except TooManyError as error:
+        found = f"the file holds more than {MAX_PLACES} keys and values"
+        raise _one("R106", Where(str(path)), found, "check that this is a recipe") from error
     except ValueError as error:
         match = _LONG_NUMBER.search(text)
         line = text.count("\n", 0, match.start()) + 1 if match else None

@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from engine.recipe.places import KeyPath
+import tomli
+
+from engine.recipe.places import MAX_DEPTH, KeyPath
 
 _BARE_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
 _SHOWN_LENGTH = 60
@@ -22,8 +24,23 @@ def dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += ("." if text else "") + toml_key(part)
+            text += ("." if text else "") + shortened(toml_key(part))
     return text
+
+
+def parse_key(text: str) -> KeyPath | None:
+    """A dotted TOML key as a key path, or None when it isn't one."""
+    if "\n" in text or "=" in text or "#" in text:
+        return None
+    try:
+        node: Any = tomli.loads(f"{text} = 0")
+    except (ValueError, RecursionError):
+        return None
+    path: list[str | int] = []
+    while isinstance(node, dict) and len(path) <= MAX_DEPTH:
+        [(name, node)] = node.items()
+        path.append(name)
+    return tuple(path) if 0 < len(path) <= MAX_DEPTH else None
 
 
 def toml_key(key: str) -> str:

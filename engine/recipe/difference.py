@@ -1,0 +1,60 @@
+"""What differs between two recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from engine.recipe.places import KeyPath
+from engine.recipe.schema import Recipe
+from engine.recipe.values import dotted, toml_value
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key with two values; None where one recipe lacks it."""
+
+    key: str
+    left: Any
+    right: Any
+
+    @property
+    def left_text(self) -> str:
+        """The left value as TOML."""
+        return toml_value(self.left)
+
+    @property
+    def right_text(self) -> str:
+        """The right value as TOML."""
+        return toml_value(self.right)
+
+
+def differences(left: Recipe, right: Recipe) -> list[Difference]:
+    """Every key whose value differs, in the schema's order.
+
+    Lists are compared whole: the order of class names has a meaning.
+    """
+    left_values = dict(_leaves(left.model_dump(mode="python"), ()))
+    right_values = dict(_leaves(right.model_dump(mode="python"), ()))
+    keys = dict.fromkeys([*left_values, *right_values])
+    found = [Difference(dotted(key), left_values.get(key), right_values.get(key)) for key in keys]
+    return [difference for difference in found if difference.left != difference.right]
+
+
+def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _leaves(item, (*path, name))
+    else:
+        yield path, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return str(value) if isinstance(value, PurePath) else value
