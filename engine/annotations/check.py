@@ -43,7 +43,7 @@ def audit(
     Returns:
         The splits as training will read them, every problem, and counts.
     """
-    opened = {split: open_split(dataset, classes, split) for split in SPLITS if getattr(dataset, split) is not None}
+    opened = {split: open_split(dataset, classes, split) for split in SPLITS if dataset.roots(split)}
     progress = _Progress(sum(len(split.items) for split in opened.values()), on_progress)
     splits: dict[str, SplitRead] = {
         split: read_open(listed, decode=decode, on_item=progress.step) for split, listed in opened.items()
@@ -53,7 +53,8 @@ def audit(
     problems += _empty_after_policies(splits)
     problems += _shared_files(splits)
     problems += _unlabelled(summary)
-    return Audit(splits, in_order(problems), summary)
+    # A folder that two splits share is told once.
+    return Audit(splits, in_order(dict.fromkeys(problems)), summary)
 
 
 def _empty_after_policies(splits: Mapping[str, SplitRead]) -> list[Problem]:

@@ -25,6 +25,14 @@ SPLIT_WITHOUT_BOXES: Final = "D117"
 SIZE_UNKNOWN: Final = "D118"
 ORIENTATION_RAW: Final = "D119"
 ORIENTATION_UNCLEAR: Final = "D120"
+NEGATIVE: Final = "D121"
+NAME_DISAGREES: Final = "D122"
+FORMAT_DISAGREES: Final = "D123"
+PICTURE_CONVERTED: Final = "D124"
+PATH_OUTSIDE: Final = "D125"
+BOX_TWICE: Final = "D126"
+FLAG_DROPPED: Final = "D127"
+NAMES_DISAGREE: Final = "D128"
 
 TITLES: Final[dict[str, str]] = {
     FOLDER_MISSING: "folder or file missing",
@@ -48,5 +56,13 @@ TITLES: Final[dict[str, str]] = {
     SIZE_UNKNOWN: "annotation without image size",
     ORIENTATION_RAW: "labels drawn before EXIF rotation",
     ORIENTATION_UNCLEAR: "EXIF rotation that labels don't settle",
+    NEGATIVE: "image without objects",
+    NAME_DISAGREES: "annotation names another file",
+    FORMAT_DISAGREES: "image isn't what its suffix says",
+    PICTURE_CONVERTED: "picture that isn't 8-bit RGB",
+    PATH_OUTSIDE: "path that leaves its folder",
+    BOX_TWICE: "box drawn twice",
+    FLAG_DROPPED: "difficult or truncated object",
+    NAMES_DISAGREE: "class ids in doubt",
 }
 """Code -> title, in order; the documentation has a section for each."""

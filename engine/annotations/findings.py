@@ -15,7 +15,8 @@ _RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 @dataclass(slots=True)
 class _Settled:
-    key: str
+    fix: str
+    severity: Severity
     places: list[Where] = field(default_factory=list)
     details: Counter[str] = field(default_factory=Counter)
 
@@ -44,20 +45,33 @@ class Findings:
         """Tell an error."""
         self._problems.append(Problem(code, where, found, fix))
 
-    def settled(self, code: str, action: str, where: Where, *, key: str, detail: str = "") -> None:
-        """Count something a policy took care of; told as one note a code and action.
+    def settled(
+        self, code: str, action: str, where: Where, *, key: str = "", detail: str = "", warning: str = ""
+    ) -> None:
+        """Count something that a policy took care of; told as one note a code and action.
 
         Args:
             code: What was wrong.
-            action: What was done, such as "object left out".
+            action: What was done, such as "objects left out".
             where: One place of it.
             key: The policy, such as "dataset.empty_boxes"; "" where there is no choice.
             detail: What to count by, such as a class name; "" for nothing.
+            warning: What to do about it, where it is a warning rather than a note.
         """
-        settled = self._settled.setdefault((code, action), _Settled(key))
+        settled = self._settled.get((code, action))
+        if settled is None:
+            fix = warning or (f'nothing to do; {key} = "error" tells each by itself' if key else "nothing to do")
+            settled = self._settled[code, action] = _Settled(fix, "warning" if warning else "note")
         settled.places.append(where)
         if detail:
             settled.details[detail] += 1
+
+    def by_policy(self, policy: str, problem: Problem, *, key: str, action: str) -> None:
+        """Tell a fault as an error, or as settled when its policy is another than "error"."""
+        if policy == "error":
+            self._problems.append(problem)
+        else:
+            self.settled(problem.code, action, problem.where, key=key)
 
     def problems(self) -> tuple[Problem, ...]:
         """All of it: errors, then warnings, then notes."""
@@ -74,10 +88,8 @@ class Findings:
             code=code,
             where=Where(self._folder),
             found=found,
-            fix=f'nothing to do; with {settled.key} = "error" each is told by itself'
-            if settled.key
-            else "nothing to do",
-            severity="note",
+            fix=settled.fix,
+            severity=settled.severity,
         )
 
 

@@ -9,58 +9,62 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from engine.annotations import codes
-from engine.annotations.picture import IMAGE_SUFFIXES
 from engine.errors import DataError
 
 
-def list_images(folder: Path) -> dict[str, list[str]]:
-    """Relative stem -> image files, sorted by stem; several where only the suffix differs.
+def list_files(folder: Path, suffixes: frozenset[str]) -> dict[str, str]:
+    """The files of a folder and those within it.
+
+    Args:
+        folder: Where to look.
+        suffixes: Which files, such as {".xml"}, in lower case.
+
+    Returns:
+        Name relative to the folder, composed and with forward slashes -> path; sorted by name.
 
     Raises:
         DataError: The folder is missing or can't be listed (D100).
     """
-    return _by_stem(folder, IMAGE_SUFFIXES)
-
-
-def list_labels(folder: Path, suffix: str) -> dict[str, list[str]]:
-    """Relative stem -> label files, sorted by stem.
-
-    Raises:
-        DataError: The folder is missing or can't be listed (D100).
-    """
-    return _by_stem(folder, frozenset({suffix}))
-
-
-def _by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, list[str]]:
     root = str(folder)
     try:
-        names = sorted(_walk(root, suffixes))
+        names = sorted(_walk(root, tuple(suffixes)))
     except OSError as fault:
         found = "is not a folder" if isinstance(fault, NotADirectoryError) else (fault.strerror or "").lower()
+        fix = "correct the path in [dataset]; it is relative to the recipe"
         raise DataError.of(
-            codes.FOLDER_MISSING,
-            str(fault.filename or root),
-            found or "can't be listed",
-            "correct the path in [dataset]; it is relative to the recipe",
+            codes.FOLDER_MISSING, str(fault.filename or root), found or "can't be listed", fix
         ) from fault
+    return {composed(name): f"{root}{os.sep}{name}" for name in names}
+
+
+def by_stem(files: dict[str, str]) -> dict[str, list[str]]:
+    """Listed files by their names without suffix; several where only the suffix differs."""
     stems: dict[str, list[str]] = {}
-    for name in names:
-        stem = os.path.splitext(name)[0]  # noqa: PTH122  a tenth of the time of pathlib
-        stems.setdefault(unicodedata.normalize("NFC", stem), []).append(os.path.join(root, name))  # noqa: PTH118
+    for name, path in files.items():
+        stems.setdefault(stem(name), []).append(path)
     return stems
 
 
-def _walk(root: str, suffixes: Iterable[str]) -> Iterator[str]:
-    """Names relative to the root, of ordinary files with one of the suffixes; a folder is entered once."""
-    endings = tuple(suffixes)
+def stem(name: str) -> str:
+    """A relative name without its last suffix."""
+    return os.path.splitext(name)[0]  # noqa: PTH122 - a tenth of the time of pathlib
+
+
+def composed(name: str) -> str:
+    """The name in Unicode's composed form, so that two ways to store "é" are one name."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _walk(root: str, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Relative names of ordinary files with one of the suffixes; a folder is entered once."""
     pending, seen = [""], set()
     while pending:
         below = pending.pop()
-        folder = os.path.join(root, below) if below else root  # noqa: PTH118
+        folder = f"{root}{os.sep}{below}" if below else root
         status = os.stat(folder)  # noqa: PTH116
         if (status.st_dev, status.st_ino) in seen:
             continue
@@ -70,8 +74,8 @@ def _walk(root: str, suffixes: Iterable[str]) -> Iterator[str]:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
-                    pending.append(f"{below}{entry.name}{os.sep}")
-                elif entry.name.lower().endswith(endings) and _ordinary(entry):
+                    pending.append(f"{below}{entry.name}/")
+                elif entry.name.lower().endswith(suffixes) and _ordinary(entry):
                     yield below + entry.name
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from dataclasses import dataclass
 
+from engine.annotations.folders import composed
 from engine.recipe.schema import Classes
 
 IGNORED = -1
-
-
-def composed(name: str) -> str:
-    """The name in Unicode's composed form, so that two ways to store "é" are one name."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True, slots=True)

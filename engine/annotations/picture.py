@@ -30,6 +30,16 @@ _REGISTERED = (TiffImagePlugin, WebPImagePlugin)
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
 # What Pillow's readers are known to raise on damaged files.
 _FAULTS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error)
+SUFFIXES_OF: Final = {
+    "JPEG": (".jpg", ".jpeg"),
+    "MPO": (".jpg", ".jpeg"),  # what many cameras write: a JPEG with a second picture behind it
+    "PNG": (".png",),
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+}
+"""Format, in Pillow's words -> suffixes it goes by."""
+
 _TURNED = frozenset({5, 6, 7, 8})
 
 # Set once for the process: filters changed around each call would leak between loader threads.

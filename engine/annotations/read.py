@@ -14,7 +14,7 @@ from engine.annotations.raw import RawAnnotation
 from engine.annotations.records import ImageRecord, Split, SplitRead
 from engine.annotations.sources import Item, list_items
 from engine.errors import DataError, Where
-from engine.recipe.schema import Classes, Dataset, SplitPaths
+from engine.recipe.schema import Classes, Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,21 @@ def open_split(dataset: Dataset, classes: Classes, split: Split) -> OpenSplit:
     Returns:
         What there is to read; nothing for a split that the recipe doesn't have.
     """
-    paths: SplitPaths | None = getattr(dataset, split)
-    findings = Findings(split, str(paths.images) if paths else "")
-    items = [] if paths is None else list_items(dataset, paths, findings)
-    if paths is not None and not items and not findings:
-        found = f"split {split} is empty: no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in this folder or below it"
-        fix = f"put images there, or correct dataset.{split}.images"
-        findings.fault(codes.SPLIT_EMPTY, Where(str(paths.images)), found, fix)
-    return OpenSplit(Judge(dataset, LabelMap.of(classes), findings), items)
+    roots = dataset.roots(split)
+    findings = Findings(split, str(roots[0].images) if roots else "")
+    items = list_items(dataset, classes, split, findings)
+    if roots and not items and not findings:
+        found, fix = _empty_words(dataset, split)
+        findings.fault(codes.SPLIT_EMPTY, Where(str(roots[0].images)), found, fix)
+    return OpenSplit(Judge.of(dataset, LabelMap.of(classes), findings), items)
+
+
+def _empty_words(dataset: Dataset, split: Split) -> tuple[str, str]:
+    if split == "val" and dataset.val_fraction is not None:
+        found = f"split val is empty: val_fraction = {dataset.val_fraction} draws none of the images of train"
+        return found, "raise val_fraction, or change split_seed"
+    found = f"split {split} is empty: no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in this folder or below it"
+    return found, f"put images there, or correct dataset.{split}"
 
 
 def read_open(opened: OpenSplit, *, decode: bool, on_item: Callable[[], None] | None = None) -> SplitRead:
@@ -87,12 +94,9 @@ def _facts(judge: Judge, item: Item, *, decode: bool) -> PictureFacts | None:
     try:
         return inspect(item.image_path, decode=decode)
     except DataError as error:
-        if judge.dataset.unreadable_images == "skip":
-            judge.findings.settled(
-                codes.IMAGE_UNREADABLE, "images left out", Where(item.image_path), key="dataset.unreadable_images"
-            )
-        else:
-            judge.findings.add_all(error)
+        policy = judge.dataset.unreadable_images
+        for problem in error.problems:
+            judge.findings.by_policy(policy, problem, key="dataset.unreadable_images", action="images left out")
         return None
 
 
@@ -100,5 +104,9 @@ def _annotation(judge: Judge, item: Item) -> RawAnnotation | None:
     try:
         return item.read()
     except DataError as error:
-        judge.findings.add_all(error)
+        policy = judge.dataset.unreadable_annotations
+        for problem in error.problems:
+            judge.findings.by_policy(
+                policy, problem, key="dataset.unreadable_annotations", action="left out with their images"
+            )
         return None

@@ -5,19 +5,16 @@ Refuses entities, external parts, deep nesting and oversized files: a label file
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from lxml import etree
 
-from engine.annotations import codes
-from engine.annotations.raw import RawAnnotation, RawObject
-from engine.errors import DataError, Where
+from engine.annotations.labelfile import read_bounded, unreadable
+from engine.annotations.raw import NO_NUMBERS, Numbers, RawAnnotation, RawObject
+from engine.errors import Where
 
 MAX_XML_BYTES = 16 * 2**20
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-_NOTHING = (0.0, 0.0, 0.0, 0.0)
 
 
 def read_voc(path: str | Path) -> RawAnnotation:
@@ -44,42 +41,6 @@ def read_voc(path: str | Path) -> RawAnnotation:
     )
 
 
-def read_bounded(path: str | Path, max_bytes: int) -> bytes:
-    """A label file's bytes, if it is an ordinary file of bearable size.
-
-    Args:
-        path: The file.
-        max_bytes: The most that is read.
-
-    Returns:
-        Its content.
-
-    Raises:
-        DataError: It can't be opened (D110) or is too large (D111).
-    """
-    try:
-        # Non-blocking, because opening a pipe that is named like a label would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError.of(
-                    codes.ANNOTATION_UNREADABLE, str(path), "not an ordinary file", "remove it, or put a file there"
-                )
-            if status.st_size > max_bytes:
-                raise DataError.of(
-                    codes.TOO_LARGE,
-                    str(path),
-                    f"{status.st_size} bytes; annotations up to {max_bytes} are read",
-                    "check how it was made; split it, or remove what isn't labels",
-                )
-            return file.read(max_bytes + 1)
-    except OSError as fault:
-        raise DataError.of(
-            codes.ANNOTATION_UNREADABLE, str(path), f"can't be opened: {fault.strerror}", "make it readable"
-        ) from fault
-
-
 def _root(path: str, content: bytes) -> etree._Element:
     parser = etree.XMLParser(
         resolve_entities=False,
@@ -93,23 +54,16 @@ def _root(path: str, content: bytes) -> etree._Element:
         root = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as fault:
         line, column = fault.position
-        found = "the file is empty" if not content.strip() else f"not XML: {fault.msg}"
-        raise DataError.of(
-            codes.ANNOTATION_UNREADABLE,
-            Where(path, line=max(line, 1), column=column or None),
-            found,
-            "save it again with the labelling tool, or delete it",
-        ) from fault
+        found = "the file is empty" if not content.strip() else f"not XML: {str(fault.msg)[:200]}"
+        where = Where(path, line=max(line, 1), column=column or None)
+        raise unreadable(where, found, "save it again with the labelling tool, or delete it") from fault
     if root.getroottree().docinfo.internalDTD is not None:
         found = "has a document type (<!DOCTYPE>), which labels don't need and which can hide entity bombs"
-        raise DataError.of(codes.ANNOTATION_UNREADABLE, Where(path, line=1), found, "remove it from the file")
+        raise unreadable(Where(path, line=1), found, "remove it from the file")
     if root.tag != "annotation":
-        raise DataError.of(
-            codes.ANNOTATION_UNREADABLE,
-            Where(path, line=_line(root)),
-            f"the outermost element is <{root.tag}>, not <annotation>",
-            "check that this is a Pascal VOC annotation and dataset.format is right",
-        )
+        found = f"the outermost element is <{str(root.tag)[:100]}>, not <annotation>"
+        fix = "check that this is a Pascal VOC annotation and dataset.format is right"
+        raise unreadable(Where(path, line=_line(root)), found, fix)
     return root
 
 
@@ -138,24 +92,25 @@ def _size(element: etree._Element | None) -> tuple[int, int] | None:
 
 def _object(element: etree._Element, index: int) -> RawObject:
     box = element.find("bndbox")
-    numbers, fault = (_NOTHING, "there is no <bndbox>") if box is None else _numbers(box)
+    numbers, fault = (NO_NUMBERS, "there is no <bndbox>") if box is None else _numbers(box)
     return RawObject(
         name=_text(element, "name"),
         numbers=numbers,
-        index=index,
+        ref=f"object {index}",
         line=_line(element),
         difficult=_flag(element, "difficult"),
         truncated=_flag(element, "truncated"),
+        crowd=_flag(element, "iscrowd"),
         fault=fault,
     )
 
 
-def _numbers(box: etree._Element) -> tuple[tuple[float, float, float, float], str]:
+def _numbers(box: etree._Element) -> tuple[Numbers, str]:
     values = []
     for side in _SIDES:
         text = _text(box, side)
         try:
             values.append(float(text))
         except ValueError:
-            return _NOTHING, f'{side} is "{text[:40]}", not a number' if text else f"{side} is missing"
+            return NO_NUMBERS, f'{side} is "{text[:40]}", not a number' if text else f"{side} is missing"
     return (values[0], values[1], values[2], values[3]), ""

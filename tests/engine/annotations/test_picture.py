@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,8 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
 def test_transparent_pixels_are_white(tmp_path: Path, mode: str) -> None:
     image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     path = tmp_path / "a.png"
-    image.convert(mode).save(path, **({"transparency": 0} if mode == "P" else {}))
+    options: dict[str, Any] = {"transparency": 0} if mode == "P" else {}
+    image.convert(mode).save(path, **options)
     assert np.asarray(load_rgb(path, apply_exif=True)).min() == 255
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from engine.annotations import audit, read_split
+from engine.annotations import SplitRead, audit, read_split
 from engine.annotations.codes import TITLES
 from engine.errors import has_errors
 from tests.engine.annotations.builders import (
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> VocFolder:
     return VocFolder(tmp_path)
 
 
-def read(folder: VocFolder, **policies: Any):
+def read(folder: VocFolder, **policies: Any) -> SplitRead:
     return read_split(folder.dataset(**policies), classes(), "train")
 
 
@@ -286,6 +287,100 @@ def test_exif_orientation(
     assert record.apply_exif is apply_exif
     turned = apply_exif and orientation == 6
     assert (record.width, record.height) == ((48, 64) if turned else (64, 48))
+
+
+@pytest.mark.parametrize(
+    ("policy", "orientation", "labelled", "apply_exif", "told"),
+    [
+        pytest.param("apply", 6, (64, 48), True, [], id="apply, size before"),
+        pytest.param("apply", 3, (64, 48), True, [], id="apply, size can't tell"),
+        pytest.param("ignore", 6, (48, 64), False, [], id="ignore, size after"),
+        pytest.param("ignore", 3, (64, 48), False, [], id="ignore, size can't tell"),
+        pytest.param("ignore", 6, (99, 64), None, [("D106", "error")], id="ignore, other size"),
+    ],
+)
+def test_exif_policies(
+    *, folder: VocFolder, policy: str, orientation: int, labelled: Any, apply_exif: bool | None, told: Any
+) -> None:
+    folder.add(orientation=orientation, xml=voc_xml(size=labelled))
+    split = read(folder, exif_orientation=policy)
+    assert codes_of(split.problems) == told
+    assert [record.apply_exif for record in split.records] == ([] if apply_exif is None else [apply_exif])
+
+
+def test_the_pascal_voc_challenge_counts_pixels_from_one(folder: VocFolder) -> None:
+    folder.add(xml=voc_xml([("mug", (1, 1, 64, 48)), ("mug", (7, 7, 7, 7))]))
+    split = read(folder, first_pixel=1)
+    assert split.problems == ()
+    assert split.records[0].boxes_xyxy.tolist() == [[0, 0, 64, 48], [6, 6, 7, 7]]
+    folder.add(xml=voc_xml([("mug", (0, 1, 64, 48))]))
+    assert codes_of(read(folder, first_pixel=1).problems) == [("D103", "error")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "num_boxes", "expected"),
+    [
+        pytest.param("drop", 2, [("D126", "note")], id="drop"),
+        pytest.param("keep", 3, [("D126", "note")], id="keep"),
+        pytest.param("error", 2, [("D126", "error")], id="error"),
+    ],
+)
+def test_boxes_drawn_twice(folder: VocFolder, policy: str, num_boxes: int, expected: list[tuple[str, str]]) -> None:
+    folder.add(xml=voc_xml([MUG, ("mug", (5, 5, 9, 9)), MUG]))
+    split = read(folder, duplicate_boxes=policy)
+    assert codes_of(split.problems) == expected
+    assert len(split.records[0].labels) == num_boxes
+
+
+def test_the_same_box_of_two_classes_is_two_objects(folder: VocFolder) -> None:
+    folder.add(xml=voc_xml([MUG, ("lid", MUG[1])]))
+    assert len(read_split(folder.dataset(), classes("mug", "lid"), "train").records[0].labels) == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "policies", "difficult"),
+    [
+        pytest.param("difficult", {}, [True], id="excused"),
+        pytest.param("difficult", {"difficult_objects": "keep"}, [False], id="kept"),
+        pytest.param("difficult", {"difficult_objects": "drop"}, [], id="dropped"),
+        pytest.param("truncated", {}, [False], id="truncated kept"),
+        pytest.param("truncated", {"truncated_objects": "drop"}, [], id="truncated dropped"),
+    ],
+)
+def test_flags(folder: VocFolder, flag: str, policies: dict[str, str], difficult: list[bool]) -> None:
+    folder.add(xml=voc_xml(extra=f"<{flag}>1</{flag}>"))
+    split = read(folder, **policies)
+    assert split.records[0].difficult.tolist() == difficult
+    assert codes_of(split.problems) == ([] if difficult else [("D127", "note")])
+
+
+def test_negatives_may_be_left_out(folder: VocFolder) -> None:
+    folder.add(stem="a", xml=voc_xml([])).add(stem="b")
+    split = read(folder, negative_images="skip")
+    assert codes_of(split.problems) == [("D121", "note")]
+    assert [record.image_path.name for record in split.records] == ["b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        *((name, []) for name in ("a.jpg", "a", "photos/a.jpg", "C:\\photos\\a.jpg", "a.png", "")),
+        *((name, [("D122", "note")]) for name in ("b.jpg", "ba.jpg", "a.jpg.jpg")),
+    ],
+)
+def test_a_file_name_that_disagrees(folder: VocFolder, written: str, expected: list[tuple[str, str]]) -> None:
+    folder.add(xml=voc_xml().replace("<object>", f"<filename>{written}</filename><object>", 1))
+    split = read(folder)
+    assert codes_of(split.problems) == expected
+    assert len(split.records) == 1
+
+
+def test_a_png_called_jpg_and_a_grey_picture_are_noted(folder: VocFolder) -> None:
+    folder.add()
+    Image.new("L", (64, 48)).save(folder.image("train", "a"), format="PNG")
+    first, second = read(folder).problems
+    assert (first.code, first.severity, "PNG (1)" in first.found) == ("D123", "note", True)
+    assert (second.code, second.severity, "greyscale (1)" in second.found) == ("D124", "note", True)
 
 
 @given(boxes=st.lists(st.tuples(*[st.floats(-200, 200, width=32) | st.integers(-200, 200)] * 4), max_size=8))

@@ -1,0 +1,62 @@
+"""Make many findings of one kind read as one, with examples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from engine.annotations.codes import TITLES
+from engine.errors import Problem, Where
+
+ALONE = 3
+"""Up to so many findings of one kind are told one by one."""
+
+NUM_EXAMPLES = 3
+
+
+def group(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Tell findings of one kind as one.
+
+    Findings are of one kind when code, severity and remedy are the same: two classes spelt wrongly
+    are two kinds. For a machine to read, keep the problems ungrouped.
+
+    Args:
+        problems: Any problems; those of other areas are grouped likewise.
+
+    Returns:
+        The problems in their order, each kind of more than `ALONE` findings as a single problem,
+        at the place of its first, which tells how many there are, in how many files, and the
+        first of them.
+    """
+    kinds: dict[tuple[str, str, str], list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault((problem.severity, problem.code, problem.fix), []).append(problem)
+    return tuple(told for kind in kinds.values() for told in (kind if len(kind) <= ALONE else [_as_one(kind)]))
+
+
+def _as_one(kind: Sequence[Problem]) -> Problem:
+    first = kind[0]
+    files = sorted({problem.where.path for problem in kind if problem.where.path})
+    title = TITLES.get(first.code, first.found.partition(":")[0])
+    found = f"{title}, {len(kind)} times"
+    if len(files) > 1:
+        found += f" in {len(files)} files"
+    folder = _common_folder(files)
+    examples = "; ".join(f"{_place(problem.where, folder)} ({problem.found})" for problem in kind[:NUM_EXAMPLES])
+    found += f": {examples}; and {len(kind) - NUM_EXAMPLES} more"
+    return Problem(first.code, Where(folder), found, first.fix, first.severity)
+
+
+def _common_folder(files: Sequence[str]) -> str:
+    if len(files) == 1:
+        return files[0]
+    try:
+        return os.path.commonpath(files) if files else ""
+    except ValueError:  # absolute and relative paths together
+        return ""
+
+
+def _place(where: Where, folder: str) -> str:
+    if not folder or not where.path.startswith(folder):
+        return str(where)
+    return str(Where(where.path[len(folder) :].lstrip(os.sep), where.line, where.column, where.item))
