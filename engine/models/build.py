@@ -114,20 +114,24 @@ def _norm_layer(arch: Arch, model: Model) -> Norm:
 
 
 def _faster_rcnn(arch: Arch, model: Model, num_outputs: int, body: nn.Module) -> FasterRCNN:
-    settings: dict[str, Any] = {"min_size": model.input_min_size, "max_size": model.input_max_size}
+    settings: dict[str, Any] = {
+        "min_size": model.input_min_size, "max_size": model.input_max_size,
+        "box_batch_size_per_image": model.box_samples,
+    }
+    channels = model.fpn_channels
     v2 = arch.name.endswith("_v2")
     if arch.backbone == "mobilenet_v3_large":
-        backbone = _mobilenet_v3_fpn(body)
+        backbone = _mobilenet_v3_fpn(body, channels)
         settings |= _anchors(_MOBILENET_V3_ANCHORS) | {"rpn_score_thresh": 0.05}
         if arch.name.endswith("_320_fpn"):
             settings |= {"rpn_pre_nms_top_n_test": 150, "rpn_post_nms_top_n_test": 150}
     elif arch.backbone == "mobilenet_v2":
-        backbone = _mobilenet_v2_fpn(body)
+        backbone = _mobilenet_v2_fpn(body, channels)
         settings |= _anchors(_MOBILENET_V2_ANCHORS)
     else:
-        backbone = _resnet_fpn(body, nn.BatchNorm2d if v2 else None)
+        backbone = _resnet_fpn(body, channels, nn.BatchNorm2d if v2 else None)
         settings |= _anchors(_RESNET_ANCHORS)
-    settings |= _v2_heads() if v2 else {"box_head": TwoMLPHead(256 * 7 * 7, model.box_head_width)}
+    settings |= _v2_heads(model) if v2 else {"box_head": TwoMLPHead(channels * 7 * 7, model.box_head_width)}
     settings["box_predictor"] = FastRCNNPredictor(model.box_head_width, num_outputs)
     return FasterRCNN(backbone, **settings)
 
@@ -136,35 +140,37 @@ def _anchors(sizes: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
     return {"rpn_anchor_generator": AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes))}
 
 
-def _v2_heads() -> dict[str, Any]:
+def _v2_heads(model: Model) -> dict[str, Any]:
+    channels = model.fpn_channels
     return {
-        "rpn_head": RPNHead(256, len(_ASPECT_RATIOS), conv_depth=2),
-        "box_head": FastRCNNConvFCHead((256, 7, 7), [256] * 4, [1024], norm_layer=nn.BatchNorm2d),
+        "rpn_head": RPNHead(channels, len(_ASPECT_RATIOS), conv_depth=2),
+        "box_head": FastRCNNConvFCHead(
+            (channels, 7, 7), [channels] * 4, [model.box_head_width], norm_layer=nn.BatchNorm2d
+        ),
     }
 
 
-def _resnet_fpn(body: nn.Module, fpn_norm: Norm | None) -> BackboneWithFPN:
+def _resnet_fpn(body: nn.Module, out_channels: int, fpn_norm: Norm | None) -> BackboneWithFPN:
     deepest: int = body.inplanes  # type: ignore[assignment]  # set by torchvision's ResNet
     channels = [deepest // 8, deepest // 4, deepest // 2, deepest]
     layers = {f"layer{stage}": str(stage - 1) for stage in (1, 2, 3, 4)}
-    return BackboneWithFPN(body, layers, channels, 256, LastLevelMaxPool(), norm_layer=fpn_norm)
+    return BackboneWithFPN(body, layers, channels, out_channels, LastLevelMaxPool(), norm_layer=fpn_norm)
 
 
-def _mobilenet_v3_fpn(body: Any) -> BackboneWithFPN:
+def _mobilenet_v3_fpn(body: Any, out_channels: int) -> BackboneWithFPN:
     # torchvision's choice: the last two stages, 160 and 960 channels.
     features = body.features
     stages = _stage_starts(list(features))[-2:]
     layers = {str(index): str(level) for level, index in enumerate(stages)}
-    return BackboneWithFPN(
-        features, layers, [features[index].out_channels for index in stages], 256, LastLevelMaxPool()
-    )
+    channels = [features[index].out_channels for index in stages]
+    return BackboneWithFPN(features, layers, channels, out_channels, LastLevelMaxPool())
 
 
-def _mobilenet_v2_fpn(body: Any) -> BackboneWithFPN:
+def _mobilenet_v2_fpn(body: Any, out_channels: int) -> BackboneWithFPN:
     # The 1280-channel layer behind the last stage serves classification; it is left out.
     layers = {str(index): str(level) for level, index in enumerate(_MOBILENET_V2_LEVELS)}
     channels = list(_MOBILENET_V2_LEVELS.values())
-    return BackboneWithFPN(body.features[:18], layers, channels, 256, LastLevelMaxPool())
+    return BackboneWithFPN(body.features[:18], layers, channels, out_channels, LastLevelMaxPool())
 
 
 def _ssdlite(body: Any, num_outputs: int, norm: Norm) -> SSD:

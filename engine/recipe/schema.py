@@ -218,8 +218,12 @@ class Model(Section):
     """Backbone stages that learn, counted from the output. Left out: 3 with weights, all without."""
     norm: Literal["auto", "frozen", "batch"] = "auto"
     """Backbone normalisation: frozen statistics, or learnt. "auto" freezes where weights exist."""
+    fpn_channels: Annotated[int, Field(ge=16, le=1024)] = 256
+    """Channels of Faster R-CNN's feature pyramid. 256 is torchvision's; fewer are faster."""
     box_head_width: Annotated[int, Field(ge=16, le=4096)] = 1024
     """Width of Faster R-CNN's two hidden box-head layers. 1024 is torchvision's."""
+    box_samples: Annotated[int, Field(ge=8, le=4096)] = 512
+    """Proposals an image that Faster R-CNN's box head learns from in a step. 512 is torchvision's."""
 
     @field_validator("arch")
     @classmethod
@@ -258,6 +262,11 @@ class Model(Section):
             yield Fault(
                 ("box_head_width",), "COCO weights need box_head_width = 1024",
                 'remove box_head_width, or use weights = "imagenet" or "none"',
+            )
+        if self.weights == "coco" and self.fpn_channels != 256:
+            yield Fault(
+                ("fpn_channels",), "COCO weights need fpn_channels = 256",
+                'remove fpn_channels, or use weights = "imagenet" or "none"',
             )
 
     @property
@@ -336,8 +345,8 @@ class EarlyStopping(Section):
 class Evaluation(Section):
     """How a model is measured after each epoch."""
 
-    best_metric: Literal["ap", "ap50", "val_loss"] = "ap"
-    """What decides which epoch's weights are kept as the best."""
+    best_metric: Literal["auto", "ap", "ap50", "val_loss"] = "auto"
+    """What decides which epoch's weights are kept as the best. "auto": what early stopping watches, else ap."""
 
 
 class Previews(Section):
