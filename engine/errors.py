@@ -83,7 +83,7 @@ def has_errors(problems: Iterable[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
 
-@dataclass
+@dataclass(eq=False)
 class EngineError(Exception):
     """Base of every fault that `engine` can name; carries at least one problem."""
 

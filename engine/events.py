@@ -7,6 +7,7 @@ notices when the file was replaced.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -162,7 +163,7 @@ def decode_event(line: bytes) -> Event | None:
     """The event in a line, or None for a damaged line or a type of another version."""
     try:
         event: Event = _decoder.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return event
 
@@ -186,8 +187,14 @@ class EventLog:
             self._file.truncate(start + tail.rfind(b"\n") + 1)
 
     def append(self, event: Event) -> None:
-        """Write one event; it is in the kernel's hands when this returns."""
-        self._file.write(encode_event(event))
+        """Write one event; it is in the kernel's hands when this returns.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        line = encode_event(event)
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sync(self) -> int:
         """Force the log to disk; returns its size in bytes."""
@@ -242,9 +249,11 @@ class EventTail:
 
     def read_all(self) -> list[Event]:
         """Everything up to the end of the file as it is now."""
-        events: list[Event] = []
-        while chunk := self.read():
-            events.extend(chunk)
+        events = self.read()
+        before = 0
+        while before < self._offset:  # a chunk may hold nothing that is known here
+            before = self._offset
+            events.extend(self.read())
         return events
 
     def _notice_replacement(self, status: os.stat_result) -> None:

@@ -120,9 +120,10 @@ def find_run_dir(runs_dir: Path, name: str) -> RunDir:
     Raises:
         QueueError: No run, or no readable one, goes by that name.
     """
-    as_path = Path(name)
-    if as_path.is_dir() and (as_path / "resolved.json").exists():
-        return RunDir(as_path)
+    with contextlib.suppress(OSError):  # a name may be too long for a path
+        as_path = Path(name).absolute()
+        if name and (as_path / "resolved.json").is_file():
+            return RunDir(as_path)
     run_dirs = list_run_dirs(runs_dir)
     for matches in (
         [run_dir for run_dir in run_dirs if run_dir.run_id == name],
