@@ -22,6 +22,8 @@ from engine.recipe.values import dotted, shortened, shown, toml_value, type_word
 
 # A file that isn't a recipe at all can hold thousands of unknown keys; nobody reads past these.
 MAX_PROBLEMS = 100
+# A longer value is shown cut, so it can't be shown again as it should be written.
+_LONGEST_GUESS = 40
 
 
 def translate(errors: Iterable[ErrorDetails], draft: Draft) -> list[Problem]:
@@ -178,12 +180,17 @@ def _guess(value: Any, key: Key) -> Any:
         return {"true": True, "false": False}.get(value.lower())
     if isinstance(value, float) and "integer" in types and value.is_integer() and abs(value) < 1e9:
         return int(value)
-    if "array" in types and isinstance(value, str) and value:
+    if isinstance(value, str) and 0 < len(value) <= _LONGEST_GUESS and _is_list_of_text(key):
         return [value]
     if _is_free_text(key) and isinstance(value, (int, float)) and not isinstance(value, bool):
         written = toml_value(value)
-        return written if len(written) <= 20 else None
+        return written if len(written) <= _LONGEST_GUESS else None
     return None
+
+
+def _is_list_of_text(key: Key) -> bool:
+    lists = [form for form in alternatives(key.node) if form.get("type") == "array"]
+    return any(item.get("type") == "string" for form in lists for item in alternatives(form.get("items", {})))
 
 
 def _is_free_text(key: Key) -> bool:
@@ -193,7 +200,7 @@ def _is_free_text(key: Key) -> bool:
 
 
 def _number_in(text: str, *, whole: bool) -> int | float | None:
-    if len(text) > 20:
+    if len(text) > _LONGEST_GUESS:
         return None
     for read in (int,) if whole else (int, float):
         try:

@@ -17,7 +17,7 @@ from engine.recipe.paths import BadPathError, absolute, path_strings
 from engine.recipe.places import KeyPath
 from engine.recipe.sweep import absolute_sweep_paths
 from engine.recipe.tomlfile import TomlFile, read_toml
-from engine.recipe.values import shown, type_words
+from engine.recipe.values import shortened, shown, type_words
 
 MAX_FILES = 50
 _EXTENDS: KeyPath = ("extends",)
@@ -92,7 +92,7 @@ class Family:
             self.is_whole = False
             for problem in error.problems:
                 # Where a file isn't to be read, the line to correct is the one that names it.
-                found = f'"{path}": {problem.found}'
+                found = f'"{shortened(str(path), 200)}": {problem.found}'
                 is_here = problem.code == "R101"
                 self.problems.append(own.problem("R301", key, found, problem.fix) if is_here else problem)
             return None

@@ -15,6 +15,7 @@ from typing import Any
 from engine.recipe.keys import alternatives, node_at, suggestion
 from engine.recipe.places import KeyPath
 from engine.recipe.schema import WEIGHTS_WORDS
+from engine.recipe.values import shortened
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _LONGEST = 4096  # PATH_MAX of Linux
@@ -81,8 +82,8 @@ def _variable(match: re.Match[str]) -> str:
     value = os.environ.get(name)
     if not value:
         raise BadPathError(
-            f'the environment variable "{name}" isn\'t set',
-            f'set it before starting engine, as in "{name}=/data engine ...", or write the path out',
+            f'the environment variable "{shortened(name)}" isn\'t set',
+            "set it before starting engine, or write the path out",
         )
     return value
 
@@ -91,5 +92,6 @@ def _refuse_word(value: str) -> None:
     """A misspelt word must not pass for a file: "coc" is no weights file."""
     if re.fullmatch(r"[A-Za-z0-9_-]*", value):
         close = suggestion(value, WEIGHTS_WORDS)
-        hint = f'did you mean "{close}"?' if close else f'write "./{value}" if it is a file'
-        raise BadPathError(f'"{value}" is neither "coco", "imagenet" nor "none", nor the name of a weights file', hint)
+        hint = f'did you mean "{close}"?' if close else f'write "./{shortened(value)}" if it is a file'
+        found = f'"{shortened(value)}" is neither "coco", "imagenet" nor "none", nor the name of a weights file'
+        raise BadPathError(found, hint)

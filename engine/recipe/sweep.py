@@ -7,10 +7,11 @@ side by side instead of through all combinations; `seeds` repeats each combinati
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from engine.errors import Problem
 from engine.recipe.draft import Draft, Source, merge
@@ -218,13 +219,19 @@ def _sweep_source(draft: Draft, place: KeyPath) -> Source:
 
 def _named(runs: list[Draft], choices: list[tuple[Choice, ...]], draft: Draft) -> list[Draft]:
     base = draft.data.get("name")
-    if not isinstance(base, str) or any(choice.key == ("name",) for choice in choices[0]):
+    if not _is_name(base) or any(choice.key == ("name",) for choice in choices[0]):
         return runs
     source = _sweep_source(draft, ("sweep",))
     return [
         merge(run, Draft(run.path, {"name": name}, {("name",): source}))
         for run, name in zip(runs, run_names(base, choices), strict=True)
     ]
+
+
+def _is_name(text: Any) -> TypeGuard[str]:
+    """Whether the recipe's own name is valid; if not, it is told where it stands, not in the runs' names."""
+    key = key_at(("name",))
+    return isinstance(text, str) and key is not None and re.search(key.node["pattern"], text) is not None
 
 
 def absolute_sweep_paths(draft: Draft, folder: Path) -> list[Problem]:

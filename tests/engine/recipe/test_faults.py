@@ -96,7 +96,7 @@ CASES = [
     ("extra_forbidden", "[sweeps]", "sweeps", 2, "R201", "", 'mean "sweep"?'),
     ("extra_forbidden", "training = { epochs = 5, 'ba tch' = 5 }", 'training."ba tch"', 26, "R201", '"ba tch"', ""),
     ("is_instance_of", "[dataset]\ntrain = { images = 3, annotations = 'b' }\nval_fraction = 0.2",
-     "dataset.train.images", 20, "R202", "3 is a whole number; a path in quotes is expected", 'images = "path/to/images"'),
+     "dataset.train.images", 20, "R202", "3 is a whole number; a path in quotes is expected", 'images = "path/to/'),
     ("missing", "[dataset]\ntrain = { images = 'a' }\nval_fraction = 0.2", "dataset.train.annotations", 1, "R204",
      'the section [dataset.train] lacks "annotations"', 'add annotations = "path/to/annotations"'),
     ("value_error", "[classes]\nnames = ['mug', 'cup', 'mug']", "classes.names[2]", 24, "R205",
@@ -269,8 +269,8 @@ def types_of(schema: Any) -> Iterator[str]:
     if not isinstance(schema, dict):
         return
     kind = schema.get("type")
-    if kind == "lax-or-strict":  # recipes are strict
-        yield from types_of(schema["strict_schema"])
+    if kind in ("lax-or-strict", "json-or-python"):  # recipes are strict, and plain values when they arrive
+        yield from types_of(schema["strict_schema" if kind == "lax-or-strict" else "python_schema"])
         return
     if isinstance(kind, str) and kind not in SILENT:
         always, limits = RAISED[kind]
