@@ -299,6 +299,6 @@ UNDERLAYS = (paper, paper, sticky_note, cable, coaster)
 OVERLAYS = (pen, paper, sticky_note, cable)
 """Light enough to lie across a keyboard or a laptop's deck."""
 STANDING = (
-    book, book, phone, tablet, calculator, pen, pen, mouse, mouse, tin, tin, plant, picture_frame,
+    book, book, phone, tablet, calculator, pen, pen, mouse, mouse, tin, plant, picture_frame,
     coaster,
 )  # fmt: skip

@@ -25,8 +25,8 @@ DESK_END = 70.0
 Builder = Callable[[np.random.Generator], Prop]
 
 _BUILDERS: dict[str, Builder] = {"mug": mug, "laptop": laptop, "keyboard": keyboard}
-_TRIES = 30
-_SMALLEST = {"mug": 4.6, "laptop": 1.6, "keyboard": 1.9}
+_TRIES = 40
+_SMALLEST = {"mug": 5.6, "laptop": 2.2, "keyboard": 2.6}
 """Least pixels per centimetre, on a canvas drawn twice too large, at which a class is still seen well."""
 _MOST = {"mug": 4, "laptop": 2, "keyboard": 2}
 
@@ -54,7 +54,7 @@ def wanted_names(rng: np.random.Generator) -> tuple[str, ...]:
 def arrange(rng: np.random.Generator, camera: Camera, names: tuple[str, ...]) -> tuple[Placed, ...]:
     """Return everything on the desk in painting order: what lies under, then far before near."""
     under = [
-        _place(rng, camera, UNDERLAYS[rng.integers(len(UNDERLAYS))](rng), []) for _ in range(int(rng.integers(0, 4)))
+        _place(rng, camera, UNDERLAYS[rng.integers(len(UNDERLAYS))](rng), []) for _ in range(int(rng.integers(0, 3)))
     ]
     standing: list[Placed] = []
     for name in names:
@@ -62,7 +62,7 @@ def arrange(rng: np.random.Generator, camera: Camera, names: tuple[str, ...]) ->
         if standing and standing[-1].prop.name == "mug" and rng.random() < 0.25:
             x, y = standing[-1].frame.origin[:2].tolist()
             under.append(_put(coaster(rng), x, y, 0.0))
-    for _ in range(int(rng.integers(1, 8))):
+    for _ in range(int(rng.integers(1, 6))):
         clutter = STANDING[rng.integers(len(STANDING))](rng)
         _add(standing, _place(rng, camera, clutter, standing))
     ordered = far_first(standing, camera.eye[:2])
@@ -100,10 +100,10 @@ def _put(prop: Prop, x: float, y: float, yaw: float, z: float = 0.0) -> Placed:
 
 def _yaw(rng: np.random.Generator, prop: Prop) -> float:
     """Return a turn as people leave things: laptops mostly face the camera, mugs turn anyhow."""
-    turned = float(rng.normal(0.0, 0.45))
-    if prop.name == "laptop" and rng.random() < 0.16:
+    turned = float(rng.normal(0.0, 0.35))
+    if prop.name == "laptop" and rng.random() < 0.08:
         return turned + math.pi
-    if prop.name == "keyboard" and rng.random() < 0.2:
+    if prop.name == "keyboard" and rng.random() < 0.1:
         return float(rng.uniform(0, 2 * math.pi))
     if prop.name in {"laptop", "keyboard"} or prop.height > 9:
         return turned

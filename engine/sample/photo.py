@@ -35,7 +35,7 @@ def _light_field(rng: np.random.Generator, size: tuple[int, int]) -> Field:
 
 def _tone(rng: np.random.Generator, pixels: Field) -> Field:
     """Apply exposure, gamma, contrast and saturation."""
-    exposure, gamma = rng.uniform(0.72, 1.14), rng.uniform(0.85, 1.15)
+    exposure, gamma = rng.uniform(0.8, 1.14), rng.uniform(0.85, 1.1)
     contrast, saturation = rng.uniform(0.85, 1.15), rng.uniform(0.7, 1.1)
     toned = 255.0 * np.clip(pixels * exposure / 255.0, 0.0, 1.2) ** gamma
     toned = 118.0 + (toned - 118.0) * contrast
@@ -45,7 +45,7 @@ def _tone(rng: np.random.Generator, pixels: Field) -> Field:
 
 
 def _sensor_noise(rng: np.random.Generator, size: tuple[int, int]) -> Field:
-    strength = np.float32(min(rng.gamma(2.0, 1.3), 9.0))
+    strength = np.float32(min(rng.gamma(2.0, 1.1), 7.0))
     shape = (size[1], size[0])
     grain = rng.standard_normal((*shape, 1), dtype=np.float32)
     colour = rng.standard_normal((*shape, 3), dtype=np.float32)

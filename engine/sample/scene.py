@@ -112,8 +112,8 @@ def _camera(rng: np.random.Generator, size: tuple[int, int], crowd: int) -> Came
     """Return a camera that stands back further, the more there is to see."""
     return look_at_desk(
         size,
-        distance=float(rng.uniform(44, 62) + 8.0 * crowd + rng.uniform(0, 10)),
-        elevation=math.radians(float(rng.triangular(24, 42, 88))),
+        distance=float(rng.uniform(36, 50) + 7.0 * crowd),
+        elevation=math.radians(float(rng.triangular(26, 44, 82))),
         roll=float(rng.normal(0.0, 0.05)),
         zoom=float(rng.uniform(0.85, 1.15)),
     )
