@@ -150,7 +150,7 @@ def _default_words(key: Key) -> str:
 def _key_fix(text: str) -> str:
     known = [dotted(key.path) for key in all_keys()]
     close = suggestion(text, known)
-    homes = homes_of(text) if len(text) <= 80 else []
+    homes = homes_of(text)
     if homes:
         return f"did you mean {' or '.join(homes)}?"
     return f'did you mean "{close}"?' if close else "leave the key out to see them all"

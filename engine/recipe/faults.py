@@ -117,9 +117,10 @@ def unknown_key(key: KeyPath, draft: Draft) -> Problem:
         choices += ["extends", "sweep"]
     place = f"[{dotted(section)}]" if section else "a recipe"
     close = suggestion(name, choices)
-    homes = homes_of(name) if len(name) <= 80 else []
+    homes = homes_of(name)
     if close:
-        fix = f'did you mean "{close}"?'
+        elsewhere = [home for home in homes if home != dotted((*section, close))]
+        fix = "did you mean " + ", or ".join([f'"{close}"', *elsewhere]) + "?"
     elif homes:
         fix = f"write it as {' or '.join(homes)}"
     elif choices:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from engine.errors import EngineError, Problem
 from engine.recipe.classmap import names_from_ids
 from engine.recipe.draft import Draft, merge
-from engine.recipe.paths import BadPathError, absolute, path_strings
+from engine.recipe.paths import BadPathError, absolute, path_strings, put
 from engine.recipe.places import KeyPath
 from engine.recipe.sweep import absolute_sweep_paths
 from engine.recipe.tomlfile import TomlFile, read_toml
@@ -108,16 +107,10 @@ def resolve_paths(draft: Draft, folder: Path) -> list[Problem]:
     problems: list[Problem] = []
     for key, value in list(path_strings(draft.data)):
         try:
-            _put(draft.data, key, absolute(key, value, folder))
+            put(draft.data, key, absolute(key, value, folder))
         except BadPathError as error:
             problems.append(draft.problem("R207", key, str(error), error.fix))
     return problems
-
-
-def _put(data: Any, key: KeyPath, value: Any) -> None:
-    for part in key[:-1]:
-        data = data[part]
-    data[key[-1]] = value
 
 
 def _as_named(path: str) -> Path:

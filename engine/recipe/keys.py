@@ -215,9 +215,37 @@ def suggestion(word: str, choices: Sequence[str]) -> str | None:
     return folded.get(word.lower().replace("-", "_"))
 
 
+# What other trainers and tutorials call it.
+OTHER_WORDS = {
+    "architecture": "model.arch",
+    "backbone": "model.arch",
+    "batch": "training.batch_size",
+    "checkpoint": "model.weights",
+    "class_names": "classes.names",
+    "flip": "augmentation.horizontal_flip",
+    "fliplr": "augmentation.horizontal_flip",
+    "gpu": "hardware.device",
+    "image_size": "model.min_size",
+    "imgsz": "model.min_size",
+    "learning_rate": "optimizer.lr",
+    "lr0": "optimizer.lr",
+    "max_epochs": "training.epochs",
+    "num_epochs": "training.epochs",
+    "pretrained": "model.weights",
+    "random_seed": "training.seed",
+    "scheduler": "schedule.kind",
+    "val_split": "dataset.val_fraction",
+    "validation": "dataset.val",
+    "wd": "optimizer.weight_decay",
+    "workers": "hardware.num_workers",
+}
+
+
 def homes_of(name: str) -> list[str]:
-    """The dotted keys elsewhere in a recipe whose last part is this name."""
-    return [dotted(key.path) for key in all_keys() if key.path[-1] == name]
+    """The dotted keys anywhere in a recipe that have this name, or mean what it says elsewhere."""
+    homes = [dotted(key.path) for key in all_keys() if key.path[-1] == name]
+    other = OTHER_WORDS.get(name.lower())
+    return homes or ([other] if other else [])
 
 
 def example(path: KeyPath) -> str:

@@ -26,6 +26,8 @@ from engine.recipe.tomlfile import read_toml
 from engine.recipe.values import dotted
 
 _RESOLVED_VERSION = 1
+# What can't be judged while a parent is missing: keys that it may hold, values that it may change.
+_HALF_BLIND = ("R204", "R205")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,6 @@ def load_recipes(path: Path, *, overrides: Sequence[str] = ()) -> list[LoadedRec
     if problems:
         raise RecipeError(capped(sorted(dict.fromkeys(problems), key=_by_line), merged))
     return [LoadedRecipe(recipe, path, file.text, dict(_sources(draft))) for recipe, draft in recipes]
-
-
-# What can't be judged while a parent is missing: keys that it may hold, values that it may change.
-_HALF_BLIND = ("R204", "R205")
 
 
 def _by_line(problem: Problem) -> tuple[str, float, int]:

@@ -75,6 +75,13 @@ def absolute(path: KeyPath, value: str, folder: Path) -> str:
         raise BadPathError(f"the path can't be followed: {error}", "correct the path") from error
 
 
+def put(data: Any, key: KeyPath, value: Any) -> None:
+    """Replace the value at a key path of plain data, in place."""
+    for part in key[:-1]:
+        data = data[part]
+    data[key[-1]] = value
+
+
 def _variable(match: re.Match[str]) -> str:
     if match[1]:
         return "$"

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,8 @@ def _for_editors(node: Any) -> Any:
     return {
         name: _for_editors(value)
         for name, value in node.items()
-        if not (name in ("words", "required") and not isinstance(value, dict)) and not (name == "default" and not value)
+        if not (name in ("words", "required") and not isinstance(value, dict))
+        and not (name == "default" and value is None)
     }
 
 
@@ -230,12 +231,14 @@ def _codes() -> Iterator[str]:
         yield f"{told.why} *To correct it:* {told.fix}\n"
 
 
-def main(path: Path) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page."""
-    path.write_text(reference_page(), encoding="utf-8")
+    parser = argparse.ArgumentParser(description="Write the recipe reference.")
+    parser.add_argument("path", type=Path, help="the page to write")
+    parser.parse_args(arguments).path.write_text(reference_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()
 
 

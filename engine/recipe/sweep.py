@@ -18,7 +18,7 @@ from engine.recipe.draft import Draft, Source, merge
 from engine.recipe.faults import MAX_PROBLEMS
 from engine.recipe.keys import all_keys, homes_of, key_at, suggestion
 from engine.recipe.naming import Choice, run_names
-from engine.recipe.paths import BadPathError, absolute, path_strings
+from engine.recipe.paths import BadPathError, absolute, path_strings, put
 from engine.recipe.places import KeyPath
 from engine.recipe.values import dotted, parse_key, shortened, shown, toml_value, type_words
 
@@ -247,14 +247,8 @@ def absolute_sweep_paths(draft: Draft, folder: Path) -> list[Problem]:
             holder = {"value": value}
             for path, text in list(path_strings(value, key)):
                 try:
-                    _put(holder, ("value", *path[len(key) :]), absolute(path, text, folder))
+                    put(holder, ("value", *path[len(key) :]), absolute(path, text, folder))
                 except BadPathError as error:
                     problems.append(draft.problem("R207", (*place, index), str(error), error.fix))
             values[index] = holder["value"]
     return problems
-
-
-def _put(data: Any, key: KeyPath, value: Any) -> None:
-    for part in key[:-1]:
-        data = data[part]
-    data[key[-1]] = value

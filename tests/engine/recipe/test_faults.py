@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from engine.errors import Problem
 from engine.recipe.draft import Draft
 from engine.recipe.faults import HANDLED, MAX_PROBLEMS, translate
-from engine.recipe.keys import all_keys, alternatives
+from engine.recipe.keys import OTHER_WORDS, all_keys, alternatives
 from engine.recipe.schema import Recipe
+from engine.recipe.values import dotted
 from tests.engine.recipe.conftest import MINIMAL, WriteRecipe, problems_of
 
 FEW = MINIMAL.split("[classes]")[0]
@@ -91,6 +92,11 @@ CASES = [
      "the keys here are epochs, batch_size"),
     ("extra_forbidden", "[training]\nbatch-size = 5", "training.batch-size", 1, "R201", "", 'mean "batch_size"?'),
     ("extra_forbidden", "epochs = 5", "epochs", 1, "R201", 'unknown key "epochs" in a recipe', "training.epochs"),
+    ("extra_forbidden", "learning_rate = 5", "learning_rate", 1, "R201", "", "write it as optimizer.lr"),
+    ("extra_forbidden", "[model]\nnam = 'x'", "model.nam", 1, "R201", "", "the keys here are arch, weights"),
+    ("extra_forbidden", "[training]\nnum_epochs = 5", "training.num_epochs", 1, "R201", "", 'did you mean "epochs"?'),
+    ("extra_forbidden", "[evaluation]\nmetric = 'ap'", "evaluation.metric", 1, "R201", "",
+     'did you mean "best_metric", or early_stopping.metric?'),
     ("extra_forbidden", "[early_stoping]\npatience = 5", "early_stoping", 2, "R201", "", 'mean "early_stopping"?'),
     ("extra_forbidden", "extend = 'a.toml'", "extend", 1, "R201", "", 'mean "extends"?'),
     ("extra_forbidden", "[sweeps]", "sweeps", 2, "R201", "", 'mean "sweep"?'),
@@ -314,6 +320,12 @@ def test_every_whole_number_of_the_schema_is_bounded() -> None:
                 assert {"maximum", "exclusiveMaximum"} & form.keys(), key.path
             if form.get("type") in ("integer", "number"):
                 assert {"minimum", "exclusiveMinimum"} & form.keys(), key.path
+
+
+def test_words_of_other_trainers_lead_to_keys() -> None:
+    known = {dotted(key.path) for key in all_keys()}
+    assert set(OTHER_WORDS.values()) <= known
+    assert not set(OTHER_WORDS) & {key.path[-1] for key in all_keys()}
 
 
 def test_every_key_has_a_meaning_and_words_for_what_it_accepts() -> None:
