@@ -8,6 +8,7 @@ survives a power cut. A damaged file is kept aside and the queue rebuilt from th
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -175,10 +176,17 @@ class RunQueue:
             For each, the row and whether it is new: an unfinished run of the very same recipe is
             returned instead of being queued a second time.
         """
-        with _immediate(self._db):
-            return [self._enqueue_one(new_run) for new_run in new_runs]
+        made: list[RunDir] = []
+        try:
+            with _immediate(self._db):
+                return [self._enqueue_one(new_run, made) for new_run in new_runs]
+        except BaseException:
+            # Left behind, they would come back as queued runs when the queue is rebuilt.
+            for run_dir in made:
+                shutil.rmtree(run_dir.path, ignore_errors=True)
+            raise
 
-    def _enqueue_one(self, new_run: NewRun) -> tuple[QueueRow, bool]:
+    def _enqueue_one(self, new_run: NewRun, made: list[RunDir]) -> tuple[QueueRow, bool]:
         twin = self._db.execute(
             f"SELECT {_COLUMNS} FROM runs WHERE recipe_hash = ? AND state IN ('queued','held','running','stopping')",
             (new_run.recipe_hash,),
@@ -186,6 +194,7 @@ class RunQueue:
         if twin is not None:
             return _row(twin), False
         number, run_dir = self._make_run_dir(new_run.name)
+        made.append(run_dir)
         new_run.create(run_dir)
         self._db.execute(
             "INSERT INTO runs (run, number, recipe_path, recipe_hash, state, queued_at) VALUES (?,?,?,?,'queued',?)",
