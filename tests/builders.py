@@ -111,7 +111,7 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "model": {
         # Two pyramid levels at stride 32: the quickest step and the smallest checkpoint of all Faster R-CNNs here.
         "arch": "fasterrcnn_mobilenet_v3_large_fpn", "weights": "none", "min_size": 48, "max_size": 64,
-        "box_head_width": 16,
+        "fpn_channels": 16, "box_head_width": 16, "box_samples": 32,
     },
     "training": {"epochs": 1, "batch_size": 2},
     "optimizer": {"lr": 0.01},

@@ -1,0 +1,137 @@
+"""The order of images, and batches as loader processes bring them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from engine.annotations import ImageRecord
+from engine.data.dataset import DetectionDataset
+from engine.data.loading import Batch, EpochOrder, FixedOrder, make_loader, pick_num_workers
+from engine.errors import DataError
+from tests.builders import record, write_photo
+
+CPU = torch.device("cpu")
+BOX = (5, 5, 20, 20)
+
+
+def indices(order: EpochOrder | FixedOrder) -> list[list[int]]:
+    return [[drawn.place for drawn in batch] for batch in order]
+
+
+def epoch_order(num_images: int = 10, batch_size: int = 4, seed: int = 0, epoch: int = 0, first: int = 0) -> EpochOrder:
+    order = EpochOrder(num_images, batch_size, seed)
+    order.epoch, order.first_batch = epoch, first
+    return order
+
+
+@given(st.integers(0, 40), st.integers(1, 9), st.integers(0, 2**32 - 1), st.integers(0, 1000))
+def test_an_epoch_shows_every_image_once(num_images: int, batch_size: int, seed: int, epoch: int) -> None:
+    order = epoch_order(num_images, batch_size, seed, epoch)
+    batches = indices(order)
+    assert sorted(index for batch in batches for index in batch) == list(range(num_images))
+    assert len(batches) == len(order)
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    assert {drawn.epoch for batch in order for drawn in batch} <= {epoch}
+
+
+@given(st.integers(0, 40), st.integers(1, 9))
+def test_the_fixed_order_is_the_records_order(num_images: int, batch_size: int) -> None:
+    order = FixedOrder(num_images, batch_size)
+    assert [index for batch in indices(order) for index in batch] == list(range(num_images))
+    assert len(indices(order)) == len(order)
+
+
+def test_the_order_follows_from_seed_and_epoch_alone() -> None:
+    torch.manual_seed(1)
+    first = indices(epoch_order(seed=3, epoch=5))
+    torch.manual_seed(2)
+    assert indices(epoch_order(seed=3, epoch=5)) == first
+    others = [indices(epoch_order(seed=seed, epoch=epoch)) for seed, epoch in ((3, 6), (4, 5), (5, 3))]
+    assert all(other != first for other in others)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3])
+def test_an_epoch_can_be_entered_in_its_middle(first: int) -> None:
+    assert indices(epoch_order(first=first)) == indices(epoch_order())[first:]
+
+
+# --- loaders ---
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[ImageRecord]:
+    return [
+        record([BOX], [0], path=write_photo(tmp_path / f"{index}.png", [("mug", BOX)], seed=index)) for index in range(5)
+    ]
+
+
+def loader(records: list[ImageRecord], num_workers: int) -> DataLoader[Batch]:
+    return make_loader(DetectionDataset(records), FixedOrder(len(records), 2), num_workers=num_workers, device=CPU)
+
+
+def test_loader_processes_bring_what_the_process_itself_would(records: list[ImageRecord]) -> None:
+    alone, helped = list(loader(records, 0)), list(loader(records, 1))
+    assert [batch.places for batch in helped] == [[0, 1], [2, 3], [4]]
+    for ours, theirs in zip(alone, helped, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(ours.images, theirs.images, strict=True))
+
+
+def test_a_batch_on_its_device_is_scaled_to_one(records: list[ImageRecord]) -> None:
+    batch = next(iter(loader(records, 0)))
+    moved = batch.to(CPU)
+    assert batch.images[0].dtype == torch.uint8
+    assert torch.equal(moved.images[0], batch.images[0].float() / 255)
+    assert moved.places == batch.places
+    assert moved.targets[0]["boxes_xyxy"].tolist() == [[5, 5, 20, 20]]
+
+
+def test_an_empty_batch() -> None:
+    moved = Batch([]).to(CPU)
+    assert (moved.images, moved.targets, moved.places) == ([], [], [])
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_picture_that_breaks_later_is_a_data_error_naming_it(records: list[ImageRecord], num_workers: int) -> None:
+    broken = records[3].image_path
+    broken.write_bytes(broken.read_bytes()[:200])
+    batches = iter(loader(records, num_workers))
+    next(batches).to(CPU)
+    with pytest.raises(DataError) as caught:
+        next(batches).to(CPU)
+    assert [problem.where.path for problem in caught.value.problems] == [str(broken)]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_loading_draws_nothing_from_the_random_state_that_training_uses(
+    records: list[ImageRecord], num_workers: int
+) -> None:
+    """A resumed epoch starts its loader once more often than an uninterrupted one."""
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    list(loader(records, num_workers))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "cores", "expected"),
+    [
+        pytest.param(3, "cpu", 16, 3, id="a number is meant"),
+        pytest.param(0, "cuda", 16, 0, id="none is a number too"),
+        pytest.param("auto", "cpu", 16, 1, id="beside training on the CPU"),
+        pytest.param("auto", "cpu", 1, 0, id="a single core"),
+        pytest.param("auto", "cuda", 16, 8, id="beside a GPU"),
+        pytest.param("auto", "cuda", 4, 3, id="beside a GPU, few cores"),
+        pytest.param("auto", "cuda", 1, 1, id="beside a GPU, a single core"),
+    ],
+)
+def test_how_many_loader_processes(
+    monkeypatch: pytest.MonkeyPatch, wanted: int | str, device: str, cores: int, expected: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    assert pick_num_workers(wanted, torch.device(device)) == expected
