@@ -6,7 +6,19 @@
 from engine.annotations.check import audit
 from engine.annotations.grouping import group
 from engine.annotations.picture import load_rgb
+from engine.annotations.proportions import vanishing_boxes
 from engine.annotations.read import read_split
 from engine.annotations.records import Audit, ImageRecord, Split, SplitRead, SplitSummary
 
-__all__ = ["Audit", "ImageRecord", "Split", "SplitRead", "SplitSummary", "audit", "group", "load_rgb", "read_split"]
+__all__ = [
+    "Audit",
+    "ImageRecord",
+    "Split",
+    "SplitRead",
+    "SplitSummary",
+    "audit",
+    "group",
+    "load_rgb",
+    "read_split",
+    "vanishing_boxes",
+]

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
 
 from engine.annotations import codes
+from engine.annotations.cache import AuditCache, PictureMemory
+from engine.annotations.duplicates import duplicate_problems
 from engine.annotations.findings import in_order
+from engine.annotations.picture import PictureFacts
+from engine.annotations.proportions import imbalance_problems
 from engine.annotations.read import open_split, read_open
-from engine.annotations.records import SPLITS, Audit, ImageRecord, SplitRead, SplitSummary, summarise
-from engine.errors import Problem, Where
+from engine.annotations.records import SPLITS, Audit, SplitRead, SplitSummary, summarise
+from engine.annotations.scan import look_at
+from engine.errors import DataError, Problem, Where
 from engine.recipe.schema import Classes, Dataset
-
-
-class _Progress:
-    """Counts images across splits."""
-
-    def __init__(self, total: int, tell: Callable[[int, int], None] | None) -> None:
-        self._done, self._total, self._tell = 0, total, tell
-
-    def step(self) -> None:
-        self._done += 1
-        if self._tell is not None:
-            self._tell(self._done, self._total)
 
 
 def audit(
@@ -30,6 +24,7 @@ def audit(
     classes: Classes,
     *,
     decode: bool = True,
+    cache_dir: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
     """Find everything that can be found wrong with a dataset before training.
@@ -37,22 +32,61 @@ def audit(
     Args:
         dataset: Where it lives, and what to do about dirt.
         classes: The class map.
-        decode: Read every pixel, which finds truncated images; otherwise headers only.
+        decode: Read every pixel, which finds truncated images and pictures that look alike;
+            otherwise headers only.
+        cache_dir: Where to remember what was found, so that unchanged data is answered at once;
+            None to remember nothing.
         on_progress: Called with (images done, images in all).
 
     Returns:
         The splits as training will read them, every problem, and counts.
     """
+    tell = on_progress or (lambda _done, _total: None)
+    if cache_dir is None:
+        return _audit(dataset, classes, tell, decode=decode, memory=None)
+    cache = AuditCache.of(cache_dir, dataset, classes, decode=decode)
+    found = cache.load()
+    if found is not None:
+        total = sum(counts.num_images for counts in found.summary.values())
+        tell(total, total)
+        return found
+    memory = PictureMemory.of(cache_dir, dataset)
+    found = _audit(dataset, classes, tell, decode=decode, memory=memory)
+    memory.save()
+    cache.save(found)
+    return found
+
+
+def _audit(
+    dataset: Dataset,
+    classes: Classes,
+    tell: Callable[[int, int], None],
+    *,
+    decode: bool,
+    memory: PictureMemory | None,
+) -> Audit:
     opened = {split: open_split(dataset, classes, split) for split in SPLITS if dataset.roots(split)}
-    progress = _Progress(sum(len(split.items) for split in opened.values()), on_progress)
+    paths = [item.image_path for listed in opened.values() for item in listed.items]
+    seen = look_at(paths, decode=decode, memory=memory)
+    thumbnails: dict[str, bytes] = {}
+
+    def counted() -> Iterator[PictureFacts | DataError]:
+        for done, (path, facts) in enumerate(zip(paths, seen, strict=True), start=1):
+            if isinstance(facts, PictureFacts):
+                thumbnails[path] = facts.thumbnail
+            tell(done, len(paths))
+            yield facts
+
+    facts = counted()
     splits: dict[str, SplitRead] = {
-        split: read_open(listed, decode=decode, on_item=progress.step) for split, listed in opened.items()
+        split: read_open(listed, islice(facts, len(listed.items))) for split, listed in opened.items()
     }
     summary: dict[str, SplitSummary] = {split: summarise(read.records, classes.names) for split, read in splits.items()}
     problems = [problem for read in splits.values() for problem in read.problems]
     problems += _empty_after_policies(splits)
-    problems += _shared_files(splits)
+    problems += duplicate_problems(dataset, splits, thumbnails)
     problems += _unlabelled(summary)
+    problems += imbalance_problems(summary["train"])
     # A folder that two splits share is told once.
     return Audit(splits, in_order(dict.fromkeys(problems)), summary)
 
@@ -68,19 +102,6 @@ def _empty_after_policies(splits: Mapping[str, SplitRead]) -> list[Problem]:
         for split, read in splits.items()
         if not read.records and not any(problem.severity == "error" for problem in read.problems)
     ]
-
-
-def _shared_files(splits: Mapping[str, SplitRead]) -> list[Problem]:
-    owners: dict[str, tuple[str, ImageRecord]] = {}
-    problems = []
-    for split, read in splits.items():
-        for record in read.records:
-            first = owners.setdefault(os.path.realpath(record.image_path), (split, record))
-            if first[0] != split:
-                found = f"the same image is in {first[0]} and in {split}: what is measured was learnt"
-                fix = "keep it in one of them; if all are, give each split a folder of its own"
-                problems.append(Problem(codes.FILE_IN_TWO_SPLITS, Where(str(record.image_path)), found, fix))
-    return problems
 
 
 def _unlabelled(summary: Mapping[str, SplitSummary]) -> list[Problem]:

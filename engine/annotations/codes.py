@@ -33,6 +33,12 @@ PATH_OUTSIDE: Final = "D125"
 BOX_TWICE: Final = "D126"
 FLAG_DROPPED: Final = "D127"
 NAMES_DISAGREE: Final = "D128"
+IMAGE_LEAKED: Final = "D129"
+IMAGE_TWICE: Final = "D130"
+IMAGE_NEARLY_LEAKED: Final = "D131"
+IMAGE_NEARLY_TWICE: Final = "D132"
+BOX_VANISHES: Final = "D133"
+IMBALANCE: Final = "D134"
 
 TITLES: Final[dict[str, str]] = {
     FOLDER_MISSING: "folder or file missing",
@@ -50,7 +56,7 @@ TITLES: Final[dict[str, str]] = {
     STEM_SHARED: "several images share one annotation",
     CLASS_NOT_IN_TRAIN: "class of the map never labelled",
     CLASS_ONLY_OUTSIDE_TRAIN: "class never labelled in train",
-    FILE_IN_TWO_SPLITS: "same image in two splits",
+    FILE_IN_TWO_SPLITS: "same image file in two places",
     TRAIN_WITHOUT_BOXES: "nothing to learn from",
     SPLIT_WITHOUT_BOXES: "nothing to measure on",
     SIZE_UNKNOWN: "annotation without image size",
@@ -64,5 +70,11 @@ TITLES: Final[dict[str, str]] = {
     BOX_TWICE: "box drawn twice",
     FLAG_DROPPED: "difficult or truncated object",
     NAMES_DISAGREE: "class ids in doubt",
+    IMAGE_LEAKED: "same picture in two splits",
+    IMAGE_TWICE: "same picture twice in a split",
+    IMAGE_NEARLY_LEAKED: "nearly the same picture in two splits",
+    IMAGE_NEARLY_TWICE: "nearly the same picture twice in a split",
+    BOX_VANISHES: "boxes too small for the input size",
+    IMBALANCE: "class too rare beside others",
 }
 """Code -> title, in order; the documentation has a section for each."""

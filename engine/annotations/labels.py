@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.annotations.folders import composed
 from engine.recipe.schema import Classes
 
 IGNORED = -1
+MAX_SUGGESTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class LabelMap:
 
     indices: dict[str, int]
     names: tuple[str, ...]
+    suggestions: dict[str, str | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, classes: Classes) -> LabelMap:
@@ -32,7 +34,15 @@ class LabelMap:
         return self.indices.get(composed(name)) if index is None else index
 
     def suggestion(self, name: str) -> str | None:
-        """The class of `names` that may have been meant, through an alias too; None if none is near."""
+        """The class of `names` that may have been meant, through an alias too; None if none is near.
+
+        Only the first `MAX_SUGGESTIONS` names are looked up: a file of another dataset has thousands.
+        """
+        if name not in self.suggestions and len(self.suggestions) < MAX_SUGGESTIONS:
+            self.suggestions[name] = self._nearest(name)
+        return self.suggestions.get(name)
+
+    def _nearest(self, name: str) -> str | None:
         lower = {known.lower(): index for known, index in self.indices.items() if index != IGNORED}
         near = difflib.get_close_matches(composed(name)[:200].lower(), lower, n=1, cutoff=0.7)
         return self.names[lower[near[0]]] if near else None

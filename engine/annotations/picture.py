@@ -47,6 +47,10 @@ warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
+THUMBNAIL_SIZE: Final = (17, 16)
+"""(width, height) of the grey thumbnail by which pictures are compared."""
+
+
 class PictureFacts(msgspec.Struct, frozen=True, gc=False):
     """What an image file's header says.
 
@@ -56,6 +60,8 @@ class PictureFacts(msgspec.Struct, frozen=True, gc=False):
         orientation: EXIF orientation, 1 to 8; 1 means as stored.
         format: What the file really is, in Pillow's words, such as "JPEG".
         mode: Its pixels, in Pillow's words, such as "RGB".
+        thumbnail: What it looks like, as grey levels of `THUMBNAIL_SIZE` row by row; empty when
+            it wasn't decoded.
     """
 
     width: int
@@ -63,6 +69,7 @@ class PictureFacts(msgspec.Struct, frozen=True, gc=False):
     orientation: int
     format: str
     mode: str
+    thumbnail: bytes = b""
 
     @property
     def shown_size(self) -> tuple[int, int]:
@@ -78,22 +85,20 @@ def inspect(path: str | Path, *, decode: bool) -> PictureFacts:
         decode: Read every pixel, which finds truncated files; otherwise the header only.
 
     Returns:
-        What the header says.
+        What the header says, and with `decode` what the picture looks like.
 
     Raises:
         DataError: It can't be read (D109) or is too large (D111).
     """
     with _opened(path) as image:
-        facts = PictureFacts(
+        return PictureFacts(
             width=image.width,
             height=image.height,
             orientation=_orientation(image),
             format=image.format or "",
             mode=image.mode,
+            thumbnail=_thumbnail(_rgb(image)) if decode else b"",
         )
-        if decode:
-            _rgb(image)
-        return facts
 
 
 def load_rgb(path: str | Path, *, apply_exif: bool) -> Image.Image:
@@ -144,6 +149,10 @@ def _too_large(path: str | Path, found: str) -> DataError:
     fix = 'scale the image down, or set dataset.unreadable_images = "skip"'
     found = f"{found}; up to {MAX_PIXELS} px are read"
     return DataError((Problem(codes.TOO_LARGE, Where(str(path)), found, fix),))
+
+
+def _thumbnail(image: Image.Image) -> bytes:
+    return image.resize(THUMBNAIL_SIZE, Image.Resampling.BOX, reducing_gap=2.0).convert("L").tobytes()
 
 
 def _orientation(image: Image.Image) -> int:

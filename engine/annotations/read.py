@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.annotations import codes
 from engine.annotations.findings import Findings
 from engine.annotations.judge import Judge
 from engine.annotations.labels import LabelMap
-from engine.annotations.picture import IMAGE_SUFFIXES, PictureFacts, inspect
+from engine.annotations.picture import IMAGE_SUFFIXES, PictureFacts
 from engine.annotations.raw import RawAnnotation
 from engine.annotations.records import ImageRecord, Split, SplitRead
+from engine.annotations.scan import look_at
 from engine.annotations.sources import Item, list_items
 from engine.errors import DataError, Where
 from engine.recipe.schema import Classes, Dataset
@@ -53,15 +54,18 @@ def _empty_words(dataset: Dataset, split: Split) -> tuple[str, str]:
     return found, f"put images there, or correct dataset.{split}"
 
 
-def read_open(opened: OpenSplit, *, decode: bool, on_item: Callable[[], None] | None = None) -> SplitRead:
-    """Read the files of a listed split; see `read_split`."""
+def read_open(opened: OpenSplit, facts: Iterable[PictureFacts | DataError]) -> SplitRead:
+    """Read the annotations of a listed split and judge them; see `read_split`.
+
+    Args:
+        opened: The split.
+        facts: What was seen of each of its items' images, in order.
+    """
     records = []
-    for item in opened.items:
-        record = _read_item(opened.judge, item, decode=decode)
+    for item, seen in zip(opened.items, facts, strict=True):
+        record = _read_item(opened.judge, item, seen)
         if record is not None:
             records.append(record)
-        if on_item is not None:
-            on_item()
     return SplitRead(tuple(records), opened.judge.findings.problems())
 
 
@@ -79,25 +83,18 @@ def read_split(dataset: Dataset, classes: Classes, split: Split, *, decode: bool
         among the records, whether the policy calls it an error or leaves it out. A split that the
         recipe doesn't have reads as empty.
     """
-    return read_open(open_split(dataset, classes, split), decode=decode)
+    opened = open_split(dataset, classes, split)
+    return read_open(opened, look_at([item.image_path for item in opened.items], decode=decode))
 
 
-def _read_item(judge: Judge, item: Item, *, decode: bool) -> ImageRecord | None:
-    facts = _facts(judge, item, decode=decode)
+def _read_item(judge: Judge, item: Item, seen: PictureFacts | DataError) -> ImageRecord | None:
     raw = _annotation(judge, item)
-    if facts is None or raw is None:
-        return None
-    return judge.record(item.image_path, item.annotation_path, facts, raw)
-
-
-def _facts(judge: Judge, item: Item, *, decode: bool) -> PictureFacts | None:
-    try:
-        return inspect(item.image_path, decode=decode)
-    except DataError as error:
+    if isinstance(seen, DataError):
         policy = judge.dataset.unreadable_images
-        for problem in error.problems:
+        for problem in seen.problems:
             judge.findings.by_policy(policy, problem, key="dataset.unreadable_images", action="images left out")
         return None
+    return None if raw is None else judge.record(item.image_path, item.annotation_path, seen, raw)
 
 
 def _annotation(judge: Judge, item: Item) -> RawAnnotation | None:

@@ -5,6 +5,7 @@ Refuses entities, external parts, deep nesting and oversized files: a label file
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lxml import etree
@@ -15,6 +16,7 @@ from engine.errors import Where
 
 MAX_XML_BYTES = 16 * 2**20
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+_TRUE = ("1", "true", "True", "yes")
 
 
 def read_voc(path: str | Path) -> RawAnnotation:
@@ -76,10 +78,6 @@ def _text(element: etree._Element, tag: str) -> str:
     return (element.findtext(tag) or "").strip()
 
 
-def _flag(element: etree._Element, tag: str) -> bool:
-    return _text(element, tag).lower() in ("1", "true", "yes")
-
-
 def _size(element: etree._Element | None) -> tuple[int, int] | None:
     if element is None:
         return None
@@ -91,24 +89,33 @@ def _size(element: etree._Element | None) -> tuple[int, int] | None:
 
 
 def _object(element: etree._Element, index: int) -> RawObject:
-    box = element.find("bndbox")
-    numbers, fault = (NO_NUMBERS, "there is no <bndbox>") if box is None else _numbers(box)
+    parts = _parts(element)
+    box = element.find("bndbox") if "bndbox" in parts else None
+    numbers, fault = (NO_NUMBERS, "there is no <bndbox>") if box is None else _numbers(_parts(box))
     return RawObject(
-        name=_text(element, "name"),
+        name=parts.get("name", ""),
         numbers=numbers,
         ref=f"object {index}",
         line=_line(element),
-        difficult=_flag(element, "difficult"),
-        truncated=_flag(element, "truncated"),
-        crowd=_flag(element, "iscrowd"),
+        difficult=parts.get("difficult", "") in _TRUE,
+        truncated=parts.get("truncated", "") in _TRUE,
+        crowd=parts.get("iscrowd", "") in _TRUE,
         fault=fault,
     )
 
 
-def _numbers(box: etree._Element) -> tuple[Numbers, str]:
+def _parts(element: etree._Element) -> dict[object, str]:
+    """The text of each child by its tag, the first of each; one pass is much faster than a search for each."""
+    parts: dict[object, str] = {}
+    for child in element:
+        parts.setdefault(child.tag, (child.text or "").strip())
+    return parts
+
+
+def _numbers(parts: Mapping[object, str]) -> tuple[Numbers, str]:
     values = []
     for side in _SIDES:
-        text = _text(box, side)
+        text = parts.get(side, "")
         try:
             values.append(float(text))
         except ValueError:
