@@ -189,7 +189,8 @@ def _ssdlite(body: Any, num_outputs: int, norm: Norm) -> SSD:
 
 
 def _has_reduced_tail(state: StateDict) -> bool:
-    return state["backbone.features.1.3.0.weight"].shape[0] == _REDUCED_TAIL_CHANNELS
+    tail = state.get("backbone.features.1.3.0.weight")  # absent from another detector's weights
+    return tail is None or tail.shape[0] == _REDUCED_TAIL_CHANNELS
 
 
 def _stage_starts(blocks: Sequence[nn.Module]) -> list[int]:
@@ -205,15 +206,17 @@ def _stage_starts(blocks: Sequence[nn.Module]) -> list[int]:
 def _freeze_stages(network: FasterRCNN | SSD, arch: Arch, num_trainable: int) -> None:
     if num_trainable >= arch.num_backbone_stages:
         return
+    cuts: list[int] = []
     if arch.family == "ssd":
-        # SSDlite's cut list of blocks: everything of the first part comes before its last stages.
+        # SSDlite's two parts; the last of the first one is where the block that begins a stage was cut in two.
         blocks: list[nn.Module] = [*network.backbone.features[0], *network.backbone.features[1]]
+        cuts = [len(network.backbone.features[0]) - 1]
     elif arch.backbone.startswith("mobilenet"):
         blocks = list(network.backbone.body.values())
     else:
         _freeze_resnet(network.backbone.body, num_trainable)
         return
-    starts = _stage_starts(blocks)[: arch.num_backbone_stages]
+    starts = sorted([*_stage_starts(blocks), *cuts])[: arch.num_backbone_stages]
     first = len(blocks) if num_trainable == 0 else starts[max(0, len(starts) - num_trainable)]
     for block in blocks[:first]:
         block.requires_grad_(requires_grad=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import pickle
+import struct
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -21,6 +22,12 @@ from engine.rundir import write_atomic, write_bytes_atomic
 FORMAT_VERSION = 1
 
 Content = dict[str, Any]
+
+# What torch.load is known to raise on a file that isn't sound.
+UNPICKLING_FAULTS = (
+    pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError,
+    ArithmeticError, struct.error,
+)
 
 
 class _HashingFile:
@@ -103,7 +110,7 @@ def load_checkpoint(path: Path) -> Content:
         content = cast(Content, torch.load(path, map_location="cpu", weights_only=True))
     except FileNotFoundError as error:
         raise EngineError.of("T101", str(path), "there is no checkpoint", "let the run finish an epoch") from error
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (OSError, *UNPICKLING_FAULTS) as error:
         raise EngineError.of("T102", str(path), f"the checkpoint can't be read: {error}", fix) from error
     if not isinstance(content, dict) or content.get("format", 0) > FORMAT_VERSION:
         raise EngineError.of("T103", str(path), "the checkpoint is of another version", "update engine")

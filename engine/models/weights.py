@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
 import urllib.error
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from engine.catalogue import Arch, WeightsFile
 from engine.errors import WeightsError
+from engine.models.checkpoint import UNPICKLING_FAULTS
 from engine.recipe.schema import Model
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def read_state_dict(path: Path) -> StateDict:
         raise WeightsError.of(
             "W103", str(path), f"the weights file can't be read: {error.strerror or error}", "check model.weights"
         ) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except UNPICKLING_FAULTS as error:
         raise WeightsError.of(
             "W104", str(path), f"not a weights file: {_first_line(error)}",
             "give a file that torch.save made from a state_dict; anything else is never unpickled",

@@ -67,7 +67,8 @@ def test_an_epoch_can_be_entered_in_its_middle(first: int) -> None:
 @pytest.fixture
 def records(tmp_path: Path) -> list[ImageRecord]:
     return [
-        record([BOX], [0], path=write_photo(tmp_path / f"{index}.png", [("mug", BOX)], seed=index)) for index in range(5)
+        record([BOX], [0], path=write_photo(tmp_path / f"{index}.png", [("mug", BOX)], seed=index))
+        for index in range(5)
     ]
 
 
@@ -97,7 +98,7 @@ def test_an_empty_batch() -> None:
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_picture_that_breaks_later_is_a_data_error_naming_it(records: list[ImageRecord], num_workers: int) -> None:
+def test_a_picture_that_breaks_later_is_named(records: list[ImageRecord], num_workers: int) -> None:
     broken = records[3].image_path
     broken.write_bytes(broken.read_bytes()[:200])
     batches = iter(loader(records, num_workers))

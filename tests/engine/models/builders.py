@@ -1,0 +1,27 @@
+"""Small models, and what torchvision itself would build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torchvision.models import detection
+
+from engine.catalogue import ARCHS
+from engine.recipe.schema import Model
+
+OURS_ALONE = ("fasterrcnn_resnet18_fpn", "fasterrcnn_mobilenet_v2_fpn")
+TORCHVISIONS: dict[str, Callable[..., nn.Module]] = {
+    name: getattr(detection, name) for name in ARCHS if name not in OURS_ALONE
+}
+QUICK = "fasterrcnn_mobilenet_v3_large_fpn"
+SSD = "ssdlite320_mobilenet_v3_large"
+
+
+def model(arch: str = QUICK, **values: Any) -> Model:
+    """A model that is small where its detector lets it be."""
+    small: dict[str, Any] = {"weights": "none"}
+    if not ARCHS[arch].fixed_size:
+        small |= {"min_size": 48, "max_size": 64, "fpn_channels": 16, "box_head_width": 16, "box_samples": 32}
+    return Model(**{"arch": arch, **small, **values})
