@@ -37,16 +37,26 @@ CREATE TABLE runs (
     cause TEXT NOT NULL DEFAULT '',
     queued_at REAL NOT NULL,
     started_at REAL,
-    ended_at REAL
+    ended_at REAL,
+    priority INTEGER NOT NULL DEFAULT 0,
+    retries_left INTEGER NOT NULL DEFAULT 0,
+    not_before REAL
 );
 CREATE INDEX runs_by_state ON runs (state, number);
 """
-_COLUMNS = "run, number, recipe_path, recipe_hash, state, attempt, reason, cause, queued_at, started_at, ended_at"
+_COLUMNS = (
+    "run, number, recipe_path, recipe_hash, state, attempt, reason, cause, queued_at, started_at, ended_at, "
+    "priority, retries_left, not_before"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """One run as the queue knows it; times are seconds since 1970, UTC."""
+    """One run as the queue knows it; times are seconds since 1970, UTC.
+
+    Runs of higher priority go first, the longer queued among equals. `retries_left` is how often a
+    failed run may still be tried again, `not_before` the time before which it isn't started.
+    """
 
     run: str
     number: int
@@ -59,6 +69,9 @@ class QueueRow:
     queued_at: float
     started_at: float | None
     ended_at: float | None
+    priority: int = 0
+    retries_left: int = 0
+    not_before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +83,18 @@ class NewRun:
         recipe_path: Where the recipe came from, for people.
         recipe_hash: Hash of the resolved recipe; an unfinished run with the same one isn't queued twice.
         create: Fills the run directory it is given (recipe and resolved form).
+        priority: Runs of higher priority go first.
+        retries: How often the run is tried again after a failure.
+        not_before: Seconds since 1970, UTC, before which it isn't started.
     """
 
     name: str
     recipe_path: str
     recipe_hash: str
     create: Callable[[RunDir], None]
+    priority: int = 0
+    retries: int = 0
+    not_before: float | None = None
 
 
 class RunQueue:
@@ -197,8 +216,12 @@ class RunQueue:
         made.append(run_dir)
         new_run.create(run_dir)
         self._db.execute(
-            "INSERT INTO runs (run, number, recipe_path, recipe_hash, state, queued_at) VALUES (?,?,?,?,'queued',?)",
-            (run_dir.run_id, number, new_run.recipe_path, new_run.recipe_hash, time.time()),
+            "INSERT INTO runs (run, number, recipe_path, recipe_hash, state, queued_at, priority, retries_left,"
+            " not_before) VALUES (?,?,?,?,'queued',?,?,?,?)",
+            (
+                run_dir.run_id, number, new_run.recipe_path, new_run.recipe_hash, time.time(), new_run.priority,
+                new_run.retries, new_run.not_before,
+            ),
         )
         return self.row(run_dir.run_id), True
 
@@ -211,10 +234,12 @@ class RunQueue:
         return number, RunDir(path)
 
     def claim(self) -> QueueRow | None:
-        """Take the next queued run: it becomes "running" with a new attempt number."""
+        """Take the next queued run whose time has come: it becomes "running" with a new attempt number."""
         with _immediate(self._db):
             found = self._db.execute(
-                f"SELECT {_COLUMNS} FROM runs WHERE state = 'queued' ORDER BY number LIMIT 1"
+                f"SELECT {_COLUMNS} FROM runs WHERE state = 'queued' AND COALESCE(not_before, 0) <= ?"
+                " ORDER BY priority DESC, number LIMIT 1",
+                (time.time(),),
             ).fetchone()
             if found is None:
                 return None
@@ -230,6 +255,19 @@ class RunQueue:
         """Record how an attempt ended; "queued" means that it waits to go on."""
         ended_at = time.time() if state in OVER else None
         return self._transition(row, state, reason=reason, cause=cause, ended_at=ended_at)
+
+    def fail(self, row: QueueRow, reason: str, cause: str) -> QueueRow:
+        """Record a failure; a run with tries left waits to be tried again."""
+        if not row.retries_left:
+            return self.finish(row, "failed", reason, cause)
+        left = row.retries_left - 1
+        words = f"failed ({cause}) and is tried again, {left} more {'try' if left == 1 else 'tries'} left: {reason}"
+        return self._transition(row, "queued", reason=words, cause=cause, retries_left=left)
+
+    def next_start(self) -> float | None:
+        """When the first queued run may start, seconds since 1970; None when nothing is queued."""
+        found = self._db.execute("SELECT MIN(COALESCE(not_before, 0)) FROM runs WHERE state = 'queued'").fetchone()
+        return None if found[0] is None else float(found[0])
 
     def close_when_empty(self, let_go: Callable[[], None]) -> bool:
         """Give up being the supervisor only if nothing is queued, with no gap for a new run.
@@ -285,7 +323,8 @@ def _rebuild(db: sqlite3.Connection, runs_dir: Path) -> int:
         for run_dir in run_dirs:
             state, reason, cause, attempt = _state_from_events(run_dir)
             db.execute(
-                f"INSERT OR IGNORE INTO runs ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,NULL,NULL)",
+                "INSERT OR IGNORE INTO runs (run, number, recipe_path, recipe_hash, state, attempt, reason, cause,"
+                " queued_at) VALUES (?,?,?,?,?,?,?,?,?)",
                 (run_dir.run_id, run_number(run_dir.run_id), str(run_dir.recipe), "", state, attempt,
                  reason, cause, run_dir.resolved.stat().st_mtime),
             )

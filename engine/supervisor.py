@@ -21,6 +21,7 @@ from engine.rundir import EXIT_FINISHED, EXIT_STOPPED, SUPERVISOR_LOCK, FileLock
 from engine.runqueue import ACTIVE, QueueRow, RunQueue, State
 
 _POLL_S = 0.2
+_IDLE_POLL_S = 1.0
 _LOG_TAIL_BYTES = 4_000
 
 
@@ -85,6 +86,7 @@ def supervise(
             if row is None:
                 if queue.close_when_empty(lock.release):
                     break
+                _wait_for_start(queue, stop, observer)
                 continue
             ended = _execute(queue, row, executor, stop, observer)
             observer.on_end(ended)
@@ -93,6 +95,17 @@ def supervise(
         lock.release()
         for report in reports:
             report.wait()
+
+
+def _wait_for_start(queue: RunQueue, stop: StopRequest, observer: Observer) -> None:
+    """Wait until a queued run's time has come, or something else changes the queue."""
+    start = queue.next_start()
+    if start is None or start <= time.time():
+        return
+    observer.on_note(f"waiting until {time.strftime('%a %H:%M', time.localtime(start))}, when the next run may start")
+    while stop.level == 0 and (latest := queue.next_start()) == start and latest > time.time():
+        observer.on_tick()
+        time.sleep(_IDLE_POLL_S)
 
 
 def _take_up_interrupted(queue: RunQueue, stop: StopRequest, observer: Observer) -> None:
@@ -133,6 +146,8 @@ def _execute(queue: RunQueue, row: QueueRow, executor: Executor, stop: StopReque
         observer.on_tick()
         time.sleep(_POLL_S)
     state, reason, cause = judge_exit(run_dir, row.attempt, code, stop_level=asked)
+    if state == "failed":
+        return queue.fail(row, reason, cause)
     return queue.finish(row, state, reason, cause)
 
 

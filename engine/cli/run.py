@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -80,7 +81,27 @@ def _new_run(loaded: LoadedRecipe) -> NewRun:
         write_bytes_atomic(run_dir.recipe, loaded.text.encode())
         write_bytes_atomic(run_dir.resolved, resolved_json(loaded.recipe))
 
-    return NewRun(loaded.recipe.name, str(loaded.path.resolve()), recipe_hash(loaded.recipe), create)
+    queue = loaded.recipe.queue
+    return NewRun(
+        loaded.recipe.name, str(loaded.path.resolve()), recipe_hash(loaded.recipe), create, priority=queue.priority,
+        retries=queue.retries, not_before=next_time(queue.not_before, datetime.now().astimezone()),
+    )
+
+
+def next_time(words: str | None, now: datetime) -> float | None:
+    """When a recipe's `not_before` is, in seconds since 1970.
+
+    Args:
+        words: "22:30" (the next time the clock shows that), "2026-11-24T22:30", or None.
+        now: The time now, with its time zone.
+    """
+    if words is None:
+        return None
+    if "T" in words:
+        return datetime.fromisoformat(words).astimezone(now.tzinfo).timestamp()
+    hour, minute = (int(part) for part in words.split(":"))
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (today if today >= now else today + timedelta(days=1)).timestamp()
 
 
 def _supervise(

@@ -17,6 +17,11 @@ from collections.abc import Sequence
 from engine.rundir import RunDir
 
 
+# OpenMP threads that spin while they wait for each other slow training several times over as soon as anything
+# else uses the cores (bench/omp_wait.py measures it); a person's own setting wins.
+_WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
 class LocalExecution:
     """A worker process and the session it leads."""
 
@@ -67,6 +72,6 @@ class LocalExecutor:
             process = subprocess.Popen(
                 [*self._command, str(run_dir.path), "--attempt", str(attempt)],
                 stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**_WORKER_ENVIRONMENT, **os.environ, "PYTHONUNBUFFERED": "1"},
             )
         return LocalExecution(process)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -358,6 +359,32 @@ class Previews(Section):
     """Least score of a prediction that is drawn."""
 
 
+class Queue(Section):
+    """When the run gets its turn."""
+
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Runs of higher priority go first; among equals the one that was queued first."""
+    retries: Annotated[int, Field(ge=0, le=100)] = 0
+    """How often the run is tried again, from its last checkpoint, after it failed."""
+    not_before: Annotated[
+        str,
+        Field(
+            pattern=r"^(\d{4}-(0[1-9]|1[0-2])-([0-2]\d|3[01])T)?([01]\d|2[0-3]):[0-5]\d$",
+            json_schema_extra={"words": 'a time such as "22:30", or a day and time such as "2026-11-24T22:30"'},
+        ),
+    ] | None = None
+    """Local time before which the run isn't started; "22:30" is the next time the clock shows that."""
+
+    @model_validator(mode="after")
+    def _real_date(self) -> Queue:
+        try:
+            if self.not_before and "T" in self.not_before:
+                datetime.fromisoformat(self.not_before)
+        except ValueError:
+            _refuse([Fault(("not_before",), f"there is no day {self.not_before}", "correct the date")])
+        return self
+
+
 class Hardware(Section):
     """What the run is executed on."""
 
@@ -390,4 +417,5 @@ class Recipe(Section):
     early_stopping: EarlyStopping | None = None
     evaluation: Evaluation = Field(default_factory=Evaluation)
     previews: Previews = Field(default_factory=Previews)
+    queue: Queue = Field(default_factory=Queue)
     hardware: Hardware = Field(default_factory=Hardware)
