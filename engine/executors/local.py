@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 from engine.rundir import RunDir
 
-
 # OpenMP threads that spin while they wait for each other slow training several times over as soon as anything
 # else uses the cores (bench/omp_wait.py measures it); a person's own setting wins.
 _WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
