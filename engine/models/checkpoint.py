@@ -1,7 +1,7 @@
 """Checkpoints that survive a power cut: written aside, checksummed, renamed, the former one kept.
 
-A sidecar names the sha256 of the new file and of the one it replaces, and is written first; so at
-any moment the file that stands there can be told sound from damaged. Loading unpickles tensors and
+A sidecar names the sha256 of the new file and of those before it, and is written first; so at any
+moment the files that stand there can be told sound from damaged. Loading unpickles tensors and
 plain values only.
 """
 
@@ -22,6 +22,9 @@ from engine.rundir import write_atomic, write_bytes_atomic
 FORMAT_VERSION = 1
 
 Content = dict[str, Any]
+
+# More than the two files that can stand there: each crash while saving leaves one that never did.
+_NUM_FORMER = 7
 
 # What torch.load is known to raise on a file that isn't sound.
 UNPICKLING_FAULTS = (
@@ -55,7 +58,9 @@ def previous_path(path: Path) -> Path:
 
 
 def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
+    """Where the checksums of a checkpoint and of those before it are kept."""
+    newest = path.name.replace(".previous.", ".")
+    return path.with_name(newest + ".sha256")
 
 
 def save_checkpoint(path: Path, content: Content, *, keep_previous: bool = True) -> None:
@@ -79,7 +84,7 @@ def save_checkpoint(path: Path, content: Content, *, keep_previous: bool = True)
 
     try:
         write_atomic(fresh, write)
-        write_bytes_atomic(_sidecar(path), "\n".join([*digests, *_known_digests(path)[:1]]).encode())
+        write_bytes_atomic(_sidecar(path), "\n".join([*digests, *_known_digests(path)[:_NUM_FORMER]]).encode())
         if keep_previous and path.exists():
             path.replace(previous_path(path))
         fresh.replace(path)
@@ -147,4 +152,5 @@ def remove_leftovers(folder: Path) -> None:
     """Delete half-written files that a killed worker left."""
     with contextlib.suppress(FileNotFoundError):
         for path in folder.glob(".*"):
-            path.unlink(missing_ok=True)
+            if path.is_file():
+                path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -39,10 +40,10 @@ def best_metric(recipe: Recipe) -> Metric:
 
 
 def improves(metric: Metric, value: float | None, over: float | None, by: float = 0.0) -> bool:
-    """Whether a value is better than another by more than a margin; anything beats None."""
-    if value is None:
+    """Whether a value is better than another by more than a margin; anything beats None or not a number."""
+    if value is None or math.isnan(value):
         return False
-    if over is None:
+    if over is None or math.isnan(over):
         return True
     return value < over - by if metric == "val_loss" else value > over + by
 
