@@ -76,7 +76,7 @@ def _add(standing: list[Placed], placed: Placed | None) -> None:
 
 def _place(rng: np.random.Generator, camera: Camera, prop: Prop, others: list[Placed]) -> Placed | None:
     """Return the prop at a free place in the picture, or None after too many tries."""
-    margin = 0.12 if prop.name else 0.02
+    margin = 0.18 if prop.name else 0.02
     for _ in range(_TRIES):
         pixel = rng.uniform(margin, 1 - margin, 2) * np.array(camera.size)
         x, y = camera.on_desk((float(pixel[0]), float(pixel[1])))

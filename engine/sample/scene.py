@@ -26,6 +26,8 @@ _LEAST_SEEN = 0.4
 """A labelled thing of which less is seen, beside its neighbours or in the frame, is taken away."""
 _SMALLEST_SIDE = 7
 """Pixels; a thing with a smaller box is taken away too: nobody would label it."""
+_REDRAWS = 8
+"""How often a picture is drawn anew when nothing labelled found a place on it; few need one."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +80,32 @@ def draw_scene(seed: int, split: str, index: int, size: tuple[int, int] | None =
 
     Args:
         seed: The data set's seed, zero or more.
-        split: ``train``, ``val`` or ``test``; only ``train`` has pictures without objects.
+        split: ``train``, ``val`` or ``test``; only ``train`` has pictures that are meant to show no object.
         index: Zero-based number of the picture in its split.
         size: Pixels, (width, height); None draws 320x240 or, in one of five, 240x320.
     """
     rng = _generator(seed, split, index)
     upright = rng.random() < _PORTRAIT_SHARE
-    width, height = size or (PORTRAIT if upright else LANDSCAPE)
-    names = wanted_names(rng)
+    wanted = size or (PORTRAIT if upright else LANDSCAPE)
+    if is_empty(seed, split, index):
+        return _draw(rng, wanted, ())
+    scene = _draw(rng, wanted, wanted_names(rng))
+    for _ in range(_REDRAWS):
+        if scene.objects:
+            break
+        scene = _draw(rng, wanted, wanted_names(rng))
+    return scene
+
+
+def _draw(rng: np.random.Generator, size: tuple[int, int], names: tuple[str, ...]) -> Scene:
+    width, height = size
     camera = _camera(rng, (width * _SUPERSAMPLE, height * _SUPERSAMPLE), len(names))
     light = _light(rng)
-    things = arrange(rng, camera, () if is_empty(seed, split, index) else names)
+    things = arrange(rng, camera, names)
     ground = backdrop(rng, camera)
     things, rendered = _render_what_shows(ground, camera, light, things)
     return Scene(
-        image=develop(rng, rendered.canvas, (width, height)),
+        image=develop(rng, rendered.canvas, size),
         objects=measure(things, rendered),
         jpeg_quality=int(rng.integers(68, 95)),
     )

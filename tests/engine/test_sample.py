@@ -71,6 +71,11 @@ def test_all_classes_and_no_others_are_shown(scenes: list[Scene]) -> None:
     assert max(len(scene.objects) for scene in scenes) <= 5
 
 
+def test_only_pictures_meant_to_be_empty_show_no_object(scenes: list[Scene]) -> None:
+    assert [not scene.objects for scene in scenes] == [scene_module.is_empty(0, "train", k) for k in range(len(scenes))]
+    assert all(draw_scene(0, "val", index).objects for index in range(8))
+
+
 def test_an_object_that_touches_no_edge_is_not_truncated(scenes: list[Scene]) -> None:
     for scene in scenes:
         for thing in scene.objects:
