@@ -84,7 +84,7 @@ def train(
     """
     trainer = _Trainer(recipe, run_dir, events, resume_from)
     trainer.announce(attempt)
-    while trainer.epoch < recipe.training.epochs:
+    while trainer.epoch < recipe.training.epochs and not should_stop_early(trainer.best, recipe):
         if stop_requested() or not trainer.train_epoch(stop_requested):
             trainer.save_last()
             events.append(trainer.last_checkpoint_event())
@@ -92,9 +92,8 @@ def train(
             return TrainingResult("stopped", reason, trainer.elapsed_s)
         trainer.measure_epoch()
         trainer.save_last()
-        if should_stop_early(trainer.best, recipe):
-            return TrainingResult("finished", trainer.early_stop_reason(), trainer.elapsed_s)
-    return TrainingResult("finished", "", trainer.elapsed_s)
+    reason = trainer.early_stop_reason() if should_stop_early(trainer.best, recipe) else ""
+    return TrainingResult("finished", reason, trainer.elapsed_s)
 
 
 class _Trainer:

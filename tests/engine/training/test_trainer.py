@@ -1,0 +1,262 @@
+"""Real training of a real small detector: it learns, it repeats, it resumes, and it stops before harm is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.errors import DataError, Diverged
+from engine.events import CheckpointEvent, EpochEvent, EventLog, MessageEvent, PreviewEvent, RunStarted
+from engine.models.checkpoint import Content, load_checkpoint
+from engine.recipe.schema import Recipe
+from engine.rundir import RunDir
+from engine.training.recovery import rewind_events
+from engine.training.trainer import TrainingResult, train
+from tests.builders import (
+    events_of,
+    fill_run_dir,
+    load_recipe,
+    make_voc_dataset,
+    steps_of,
+    write_recipe,
+)
+
+# 6 photos in batches of 2.
+STEPS_PER_EPOCH = 3
+
+
+class Runs:
+    """Makes recipes for the shared dataset, and trains them in folders of their own."""
+
+    def __init__(self, folder: Path, dataset: Path) -> None:
+        self.folder, self.dataset = folder, dataset
+
+    def recipe(self, **sections: Any) -> Recipe:
+        return load_recipe(write_recipe(self.folder, self.dataset, **sections))
+
+    def run_dir(self, name: str, recipe: Recipe) -> RunDir:
+        return fill_run_dir(RunDir(self.folder / name), recipe)
+
+    def train(self, name: str, recipe: Recipe, **options: Any) -> RunDir:
+        run_dir = self.run_dir(name, recipe)
+        run(recipe, run_dir, **options)
+        return run_dir
+
+
+def run(
+    recipe: Recipe, run_dir: RunDir, *, resume: bool = False, stop_after: int | None = None, attempt: int = 1
+) -> TrainingResult:
+    """Train as the worker does; `stop_after` asks for a stop once so many steps were made."""
+    resume_from: Content | None = None
+    if resume:
+        resume_from = load_checkpoint(run_dir.last_checkpoint)
+        rewind_events(run_dir, resume_from["events_bytes"])
+    with EventLog(run_dir.events) as events:
+        return train(
+            recipe, run_dir, events, attempt=attempt, resume_from=resume_from, stop_requested=_stop(run_dir, stop_after)
+        )
+
+
+def _stop(run_dir: RunDir, after: int | None) -> Callable[[], bool]:
+    return lambda: after is not None and len(steps_of(run_dir)) >= after
+
+
+def losses_of(run_dir: RunDir) -> list[tuple[int, float | None, dict[str, float | None], float]]:
+    return [(event.step, event.loss, event.losses, event.lr) for event in steps_of(run_dir)]
+
+
+def weights_of(run_dir: RunDir) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run_dir.last_checkpoint)["model"]
+
+
+def assert_same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [name for name, tensor in first.items() if not torch.equal(tensor, second[name])]
+    assert different == []
+
+
+@pytest.fixture
+def runs(tmp_path: Path, dataset: Path) -> Runs:
+    return Runs(tmp_path, dataset)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> RunDir:
+    """Two epochs without an interruption; flips, warm-up and clipping on."""
+    made = Runs(tmp_path_factory.mktemp("whole"), dataset)
+    return made.train("whole", made.recipe(**TWO_EPOCHS))
+
+
+TWO_EPOCHS: dict[str, Any] = {
+    "training": {"epochs": 2, "clip_grad_norm": 5.0}, "schedule": {"kind": "cosine", "warmup_steps": 2},
+    "early_stopping": {"patience": 5}, "augmentation": {"horizontal_flip": 0.5},
+}
+
+
+def test_a_run_tells_what_it_does(whole: RunDir) -> None:
+    events = events_of(whole)
+    [started] = [event for event in events if isinstance(event, RunStarted)]
+    assert (started.num_train_images, started.num_val_images, started.num_steps) == (6, 3, 2 * STEPS_PER_EPOCH)
+    assert started.class_names == ("mug", "laptop")
+    steps = steps_of(whole)
+    assert [event.step for event in steps] == list(range(2 * STEPS_PER_EPOCH))
+    assert [event.epoch for event in steps] == [0, 0, 0, 1, 1, 1]
+    assert all(event.loss == pytest.approx(sum(event.losses.values())) for event in steps)  # type: ignore[arg-type]
+    epochs = [event for event in events if isinstance(event, EpochEvent)]
+    assert [event.step for event in epochs] == [2, 5]
+    for epoch, event in enumerate(epochs):
+        own = [step.loss for step in steps if step.epoch == epoch]
+        assert event.train_loss == pytest.approx(sum(own) / len(own))  # type: ignore[arg-type]
+        assert event.val_loss == pytest.approx(sum(event.val_losses.values()))  # type: ignore[arg-type]
+    previews = [preview for event in events if isinstance(event, PreviewEvent) for preview in event.previews]
+    assert len(previews) == 2
+    assert all((whole.path / preview.path).is_file() for preview in previews)
+
+
+def test_best_and_last_are_kept(whole: RunDir) -> None:
+    best = load_checkpoint(whole.best_checkpoint)
+    told = [event for event in events_of(whole) if isinstance(event, EpochEvent) and event.best]
+    assert best["epoch"] == told[-1].epoch
+    assert best["class_names"] == ["mug", "laptop"]
+    last = load_checkpoint(whole.last_checkpoint)
+    assert last["step"] == 2 * STEPS_PER_EPOCH
+    kinds = [event.kind for event in events_of(whole) if isinstance(event, CheckpointEvent)]
+    assert kinds.count("best") == len(told)
+
+
+def test_the_same_seed_trains_the_same_and_another_does_not(runs: Runs, whole: RunDir) -> None:
+    again = runs.train("again", runs.recipe(**TWO_EPOCHS))
+    assert losses_of(again) == losses_of(whole)
+    assert_same_weights(weights_of(again), weights_of(whole))
+    other = runs.recipe(training={"epochs": 1, "seed": 1})
+    assert losses_of(runs.train("other", other))[0][1] != losses_of(whole)[0][1]
+
+
+def test_loader_processes_change_nothing(runs: Runs, whole: RunDir) -> None:
+    helped = runs.train("helped", runs.recipe(**TWO_EPOCHS, hardware={"num_workers": 1}))
+    assert losses_of(helped) == losses_of(whole)
+
+
+@pytest.mark.parametrize(
+    "stops",
+    [
+        pytest.param([1], id="in the first epoch"),
+        pytest.param([3], id="at an epoch's end"),
+        pytest.param([5], id="in the last epoch"),
+        pytest.param([1, 2, 4], id="again and again"),
+    ],
+)
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(runs: Runs, whole: RunDir, stops: list[int]) -> None:
+    recipe = runs.recipe(**TWO_EPOCHS)
+    run_dir = runs.run_dir("resumed", recipe)
+    for attempt, stop_after in enumerate(stops):
+        torch.manual_seed(99)  # a new process starts with another random state
+        result = run(recipe, run_dir, resume=attempt > 0, stop_after=stop_after, attempt=attempt + 1)
+        assert result.outcome == "stopped"
+        assert f"step {stop_after} of 6" in result.reason
+    torch.manual_seed(99)
+    assert run(recipe, run_dir, resume=True, attempt=9).outcome == "finished"
+    assert losses_of(run_dir) == losses_of(whole)
+    assert_same_weights(weights_of(run_dir), weights_of(whole))
+    assert _figures(run_dir) == _figures(whole)
+    notes = [event.text for event in events_of(run_dir) if isinstance(event, MessageEvent)]
+    assert notes[-1] == f"going on from step {stops[-1]} of 6"
+
+
+def _figures(run_dir: RunDir) -> list[tuple[Any, ...]]:
+    return [
+        (event.epoch, event.train_loss, event.val_losses, event.ap, event.best)
+        for event in events_of(run_dir) if isinstance(event, EpochEvent)
+    ]
+
+
+def test_a_run_asked_to_stop_before_its_first_step_saves_and_goes_on(runs: Runs, whole: RunDir) -> None:
+    recipe = runs.recipe(**TWO_EPOCHS)
+    run_dir = runs.run_dir("early", recipe)
+    assert run(recipe, run_dir, stop_after=0).outcome == "stopped"
+    assert steps_of(run_dir) == []
+    run(recipe, run_dir, resume=True)
+    assert losses_of(run_dir) == losses_of(whole)
+
+
+def test_a_finished_run_taken_up_again_has_nothing_to_do(runs: Runs) -> None:
+    recipe = runs.recipe()
+    run_dir = runs.train("done", recipe)
+    before = losses_of(run_dir)
+    assert run(recipe, run_dir, resume=True, attempt=2).outcome == "finished"
+    assert losses_of(run_dir) == before
+
+
+def test_early_stopping_ends_the_run_with_its_reason_also_when_taken_up_again(runs: Runs) -> None:
+    # Nothing is learnt at this rate, so that nothing improves by the margin.
+    recipe = runs.recipe(
+        training={"epochs": 6}, optimizer={"lr": 1e-9},
+        early_stopping={"metric": "val_loss", "patience": 1, "min_delta": 5.0},
+    )
+    run_dir = runs.run_dir("early", recipe)
+    result = run(recipe, run_dir)
+    assert result.outcome == "finished"
+    assert "val_loss has not improved for 1 epochs" in result.reason
+    assert len(_figures(run_dir)) == 2
+    # Killed between the last checkpoint and its last word:
+    assert run(recipe, run_dir, resume=True, attempt=2).reason == result.reason
+    assert len(_figures(run_dir)) == 2
+
+
+def test_the_loss_goes_down(runs: Runs) -> None:
+    recipe = runs.recipe(
+        training={"epochs": 12}, optimizer={"name": "adamw", "lr": 0.002, "weight_decay": 0.0},
+        previews={"num_images": 0}, augmentation={"horizontal_flip": 0.0},
+    )
+    run_dir = runs.train("learning", recipe)
+    epochs = [event.train_loss for event in events_of(run_dir) if isinstance(event, EpochEvent)]
+    assert epochs[-1] < 0.6 * epochs[0]  # type: ignore[operator]
+    assert not (run_dir.path / "previews").exists()
+
+
+def test_an_infinite_loss_stops_before_weights_change_and_names_the_images(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.models import Detector
+
+    recipe = runs.recipe()
+    run_dir = runs.run_dir("diverging", recipe)
+    original, seen = Detector.losses, []
+
+    def losses(self: Detector, images: Any, targets: Any) -> dict[str, torch.Tensor]:
+        found = original(self, images, targets)
+        seen.append({name: value.clone() for name, value in self.named_parameters()})
+        detector.append(self)
+        return found if len(seen) < 2 else found | {"loss_box_reg": found["loss_box_reg"] * float("nan")}
+
+    detector: list[Detector] = []
+    monkeypatch.setattr(Detector, "losses", losses)
+    with pytest.raises(Diverged) as caught:
+        run(recipe, run_dir)
+    [problem] = caught.value.problems
+    assert "step 2" in problem.found
+    assert "loss_box_reg = nan" in problem.found
+    assert problem.found.count(".jpg") == 2
+    assert "optimizer.lr" in problem.fix
+    assert all(torch.equal(value, seen[1][name]) for name, value in detector[0].named_parameters())
+    assert len(steps_of(run_dir)) == 1
+
+
+def test_a_rate_far_too_high_diverges_by_itself(runs: Runs) -> None:
+    with pytest.raises(Diverged):
+        runs.train("wild", runs.recipe(training={"epochs": 30}, optimizer={"lr": 100.0}))
+
+
+def test_a_picture_that_breaks_after_the_check_is_told(tmp_path: Path) -> None:
+    dataset = make_voc_dataset(tmp_path / "dataset", 4, 2)
+    runs = Runs(tmp_path, dataset)
+    recipe = runs.recipe()
+    broken = dataset / "train" / "images" / "train01.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(DataError) as caught:
+        runs.train("broken", recipe)
+    assert caught.value.problems[0].where.path == str(broken)
