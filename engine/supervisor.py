@@ -6,6 +6,7 @@ worker that died without a word is recorded with what the system says of its dea
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -90,7 +91,7 @@ def supervise(
                 continue
             ended = _execute(queue, row, executor, stop, observer)
             observer.on_end(ended)
-            reports.append(_draw_curves(RunDir(queue.runs_dir / row.run)))
+            reports.extend(_draw_curves(RunDir(queue.runs_dir / row.run)))
     finally:
         lock.release()
         for report in reports:
@@ -177,6 +178,9 @@ def judge_exit(run_dir: RunDir, attempt: int, code: int, *, stop_level: int = 0)
         return "queued", ended.reason if ended else "stopped on request", ""
     if stop_level >= 2:
         return "queued", "stopped at once; goes on from its last checkpoint", ""
+    if stop_level == 1 and code == -signal.SIGTERM:
+        # It was still importing and couldn't listen; what it had is on disk already.
+        return "queued", "stopped on request before it began", ""
     if ended is not None and ended.outcome == "failed":
         return "failed", ended.reason, ended.cause
     if code < 0:
@@ -219,10 +223,16 @@ def _last_line(path: Path) -> str:
     return printable(lines[-1]) if lines else "it printed nothing"
 
 
-def _draw_curves(run_dir: RunDir) -> subprocess.Popen[bytes]:
-    """Draw the run's loss curve in a process of its own: plotting needs more memory than supervising."""
-    with run_dir.worker_log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "engine.report.curves", str(run_dir.path)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-        )
+def _draw_curves(run_dir: RunDir) -> list[subprocess.Popen[bytes]]:
+    """Draw the run's loss curve in a process of its own: plotting needs more memory than supervising.
+
+    A picture that can't be drawn (the folder is gone, no process can be started) stops no queue.
+    """
+    with contextlib.suppress(OSError), run_dir.worker_log.open("ab") as output:
+        return [
+            subprocess.Popen(
+                [sys.executable, "-m", "engine.report.curves", str(run_dir.path)],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )
+        ]
+    return []

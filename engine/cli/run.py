@@ -21,6 +21,9 @@ from engine.rundir import FileLock, RunDir, write_bytes_atomic
 from engine.runqueue import NewRun, QueueRow, RunQueue
 from engine.supervisor import Observer, StopRequest, supervise, supervisor_lock
 
+# The dashboard looks whether a supervisor lives, and holds its lock for the instant of looking.
+_LOCK_PATIENCE_S = 0.5
+
 
 @click.command("run")
 @click.argument("recipes", nargs=-1, type=click.Path(path_type=Path))
@@ -52,7 +55,7 @@ def command(
     queue = RunQueue(runs_dir, on_rebuild=out.print)
     waited_for = _enqueue(queue, loaded)
     lock = supervisor_lock(runs_dir)
-    if not lock.acquire():
+    if not lock.acquire(_LOCK_PATIENCE_S):
         out.print("another `engine run` is at work on this folder; it takes these runs up. `engine watch` shows it.")
         sys.exit(1 if refused else 0)
     stop = StopRequest()
