@@ -63,6 +63,7 @@ class WatchApp(App[None]):
         theme: Name of one of our themes.
         clock: Seconds since 1970; tests stop it.
         pause_s: Rest between two looks at the runs folder.
+        redraw_s: Least time between two redraws.
     """
 
     CSS_PATH = "watch.tcss"
@@ -75,6 +76,7 @@ class WatchApp(App[None]):
         theme: str = DARK,
         clock: Callable[[], float] = time.time,
         pause_s: float = 0.5,
+        redraw_s: float = _REDRAW_S,
     ) -> None:
         super().__init__()
         for ours in THEMES:
@@ -88,21 +90,23 @@ class WatchApp(App[None]):
         self._was_picked = False
         self._feed = FeedThread(Feed(runs_dir), self._hear, pause_s)
         self._main = MainScreen(f"{runs_dir}/", graphics)
+        self._redraw_s = redraw_s
         self._drawn_at = 0.0
         self._is_draw_due = False
         self.failure: BaseException | None = None
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that was read is on the screen; for tests."""
-        return self._fleet.is_read and not self._is_draw_due
+        """Whether everything there is to show was read and is on the screen; for tests."""
+        is_log_read = self._chosen is None or self._chosen in self._logs
+        return self._fleet.is_read and is_log_read and not self._is_draw_due and not self._main.is_loading_picture
 
     def get_default_screen(self) -> Screen[None]:
         """The dashboard's main screen."""
         return self._main
 
-    def on_mount(self) -> None:
-        """Begin to read."""
+    @on(MainScreen.Ready)
+    def _begin(self) -> None:
         self._feed.start()
         self.set_interval(_REDRAW_S, self._tick)
 
@@ -143,12 +147,14 @@ class WatchApp(App[None]):
         if self._is_draw_due:
             return
         self._is_draw_due = True
-        wait = self._drawn_at + _REDRAW_S - time.monotonic()
+        wait = self._drawn_at + self._redraw_s - time.monotonic()
         self.set_timer(max(0.001, wait), self._draw)
 
     def _draw(self) -> None:
         self._is_draw_due = False
         self._drawn_at = time.monotonic()
+        if not self._main.is_standing:
+            return  # on the way out, the widgets go one by one
         self._choose()
         chosen = self._views.get(self._chosen) if self._chosen else None
         self._main.show(

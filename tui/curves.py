@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engine.errors import printable
 from engine.events import EpochEvent
 from tui.plot import Curve, Line, Plot, smooth
 from tui.view import RunView
 
+_LONGEST_NAME = 18
 PART_INKS = ("part-1", "part-2", "part-3", "part-4", "part-5")
 
 
 def part_name(name: str) -> str:
-    """A part of the loss without what all parts share: "loss_rpn_box_reg" -> "rpn_box_reg"."""
-    return name.removeprefix("loss_") or name
+    """A part of the loss without what all parts share: "loss_rpn_box_reg" -> "rpn_box_reg"; safe to show."""
+    return printable(name.removeprefix("loss_") or name)[:_LONGEST_NAME]
 
 
 def loss_plot(view: RunView, *, log: bool, smoothed: bool, parts: bool = True) -> Plot:

@@ -86,7 +86,8 @@ class RunView:
     @property
     def is_orphaned(self) -> bool:
         """Said to be running, was begun, but its worker is gone."""
-        return self.is_active and self.worker_alive is False and self.started is not None and not self.is_starting
+        begun = self.started is not None and self.progress.ended is None and not self.is_starting
+        return self.is_active and self.worker_alive is False and begun
 
     @property
     def is_starting(self) -> bool:

@@ -29,7 +29,7 @@ from engine.events import (
     RunStarted,
     StepEvent,
 )
-from engine.rundir import RunDir
+from engine.rundir import FileLock, RunDir
 from engine.runqueue import NewRun, QueueRow, RunQueue
 
 # 2026-03-14 21:30 UTC: an evening.
@@ -236,6 +236,8 @@ def live(run_dir: RunDir, seconds: float, step_s: float) -> None:
     """Go on with the running run of `an_evening`, with the clock of this machine."""
     course = Course(epochs=30, start=time.time(), step_s=step_s)
     deadline = time.monotonic() + seconds
+    lock = FileLock(run_dir.worker_lock)
+    assert lock.acquire(5)
     for event in events_of(course, first_epoch=13):
         write_events(run_dir, [msgspec.structs.replace(event, time=time.time())])
         if isinstance(event, StepEvent):

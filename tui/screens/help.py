@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import ClassVar
 
 from rich.text import Text
@@ -20,6 +21,11 @@ _KEY_WORDS = {
     "tab": "Tab", "shift+tab": "Shift+Tab", "home": "Home", "end": "End", "pageup": "PgUp", "pagedown": "PgDn",
     "ctrl+p": "Ctrl+P", "ctrl+c": "Ctrl+C", "upper_g": "G",
 }  # fmt: skip
+
+
+_KEY_ROOM = 9
+_WORD_ROOM = 25
+_INDENT: Piece = (" " * 3, "")
 
 
 class HelpScreen(ModalScreen[None]):
@@ -48,17 +54,19 @@ class HelpScreen(ModalScreen[None]):
         card.border_title = "Keys"
         card.border_subtitle = "Esc closes"
         signs = [(f"{sign} {state}   ", state) for state, sign in SIGNS.items()]
-        lines: list[list[Piece]] = [
-            *([(f"{_key_words(key.key):>14}  ", "accent!"), (key.description, "text")] for key in self._keys),
-            [],
-            [(f"{'Signs':>14}  ", "muted"), *signs[:4]],
-            [(" " * 16, ""), *signs[4:]],
-            [],
-            [(f"{'Leaving':>14}  ", "muted"), ("never stops training; several may watch", "text")],
-        ]
+        lines = [*_two_columns([_key_line(binding) for binding in self._keys]), [], [_INDENT, *signs[:5]]]
+        lines += [[_INDENT, *signs[5:]], [], [_INDENT, ("Leaving never stops training; several may watch.", "muted")]]
         body = self.query_one("#help-text", Static)
         body.update(Text("\n").join(inked_text(body, line) for line in lines))
 
 
-def _key_words(keys: str) -> str:
-    return " ".join(_KEY_WORDS.get(key, key) for key in keys.split(","))
+def _key_line(binding: Binding) -> list[Piece]:
+    keys = " ".join(_KEY_WORDS.get(key, key) for key in binding.key.split(","))
+    return [(f"{keys:>{_KEY_ROOM}}  ", "accent!"), (binding.description.ljust(_WORD_ROOM), "text")]
+
+
+def _two_columns(lines: Sequence[list[Piece]]) -> list[list[Piece]]:
+    """The first half beside the second, so that all of it fits on 24 lines."""
+    half = (len(lines) + 1) // 2
+    nothing: list[Piece] = []
+    return [[*left, *right] for left, right in zip_longest(lines[:half], lines[half:], fillvalue=nothing)]

@@ -77,26 +77,29 @@ class MainScreen(Screen[None]):
         Binding("k,up", "move(-1)", "Previous run", show=False),
         Binding("g,home", "move(-100000)", "First run", show=False),
         Binding("G,end", "move(100000)", "Last run", show=False),
-        Binding("a", "app.follow", "Follow whichever run is running", show=False),
+        Binding("a", "app.follow", "Follow the running run", show=False),
         *(
             Binding(str(digit), f"panel('{tab.panel}')", f"Panel: {tab.title}", show=False)
             for digit, tab in enumerate(PANELS, start=1)
         ),
-        Binding("tab", "app.focus_next", "Between queue and panel", show=False),
-        Binding("shift+tab", "app.focus_previous", "Between panel and queue", show=False),
+        Binding("tab", "app.focus_next", "From queue to panel", show=False),
+        Binding("shift+tab", "app.focus_previous", "From panel to queue", show=False),
         Binding("pageup", "page(-1)", "Scroll the panel up", show=False),
         Binding("pagedown", "page(1)", "Scroll the panel down", show=False),
-        Binding("left", "epoch(-1)", "Previews of the epoch before", show=False),
-        Binding("right", "epoch(1)", "Previews of the epoch after", show=False),
-        Binding("n", "image(1)", "Next preview image", show=False),
-        Binding("p", "image(-1)", "Previous preview image", show=False),
-        Binding("l", "log_axis", "Loss and rate on a logarithmic axis", show=False),
+        Binding("left", "epoch(-1)", "Previews: epoch before", show=False),
+        Binding("right", "epoch(1)", "Previews: epoch after", show=False),
+        Binding("n", "image(1)", "Previews: next image", show=False),
+        Binding("p", "image(-1)", "Previews: image before", show=False),
+        Binding("l", "log_axis", "Linear or log axis", show=False),
         Binding("s", "smooth", "Calm or raw curves", show=False),
         Binding("f", "full_width", "Hide or show the queue", show=False),
         Binding("t", "app.switch_theme", "Dark or light", show=False),
         Binding("ctrl+p", "app.command_palette", "Command palette", show=False),
         Binding("question_mark", "help", "Every key", show=False),
     ]
+
+    class Ready(Message):
+        """Every part is there; something may be shown."""
 
     @dataclass
     class PictureWanted(Message):
@@ -115,6 +118,7 @@ class MainScreen(Screen[None]):
         self._graphics = graphics
         self._runs_dir = runs_dir
         self._picture_key: PictureKey | None = None
+        self.is_loading_picture = False
         self._picture: tuple[Image | None, str] = (None, "")
 
     def compose(self) -> ComposeResult:
@@ -152,9 +156,15 @@ class MainScreen(Screen[None]):
     def on_mount(self) -> None:
         """The keys begin at the queue."""
         self.query_one(QueueList).focus()
+        self.post_message(self.Ready())
         self.query_one("#overview-log").border_title = "Log"
 
     # --- what the app hands over ---
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether the first and the last part are there."""
+        return bool(self.query(TopBar)) and bool(self.query(KeyLine))
 
     def show(self, scene: Scene) -> None:
         """Show the state of things."""
@@ -172,6 +182,7 @@ class MainScreen(Screen[None]):
         """A picture that was asked for has come, unless another one was asked for since."""
         if key == self._picture_key:
             self._picture = image, trouble
+            self.is_loading_picture = False
             self._draw_picture()
 
     # --- panels ---
@@ -204,7 +215,7 @@ class MainScreen(Screen[None]):
         self.query_one(chart, Chart).show(precision_plot(view))
 
     def _log_view(self, log: str) -> None:
-        assert self._scene is not None  # noqa: S101 - panels show after the scene
+        assert self._scene is not None
         self.query_one(log, LogView).show(self._scene.log)
 
     # --- previews ---
@@ -213,6 +224,7 @@ class MainScreen(Screen[None]):
         event, preview, index = self._preview(view)
         if event is None or preview is None:
             self._picture_key, self._picture = None, (None, _no_preview_words(view))
+            self.is_loading_picture = False
             self.query_one(Scrubber).show(0, 0, "", "")
             self._caption("")
             self._draw_picture()
@@ -220,6 +232,7 @@ class MainScreen(Screen[None]):
         key = PictureKey(view.run_id, preview.path)
         if key != self._picture_key:
             self._picture_key = key
+            self.is_loading_picture = True
             self.post_message(self.PictureWanted(key))
         self._tell_preview(view, event, preview, index)
 
@@ -248,7 +261,9 @@ class MainScreen(Screen[None]):
         )
 
     def _caption(self, words: str) -> None:
-        self.query_one("#overview-picture").border_title = joined(["Preview", words])
+        picture, title = self.query_one("#overview-picture"), joined(["Preview", words])
+        if picture.border_title != title:  # assigning it draws the picture again
+            picture.border_title = title
 
     def _draw_picture(self) -> None:
         if self._panel in {"overview", "pictures"}:

@@ -66,7 +66,7 @@ class Chart(Widget):
             self.refresh(*changed)
 
     def _strip(self, row: int) -> Strip:
-        assert self._canvas is not None  # noqa: S101 - drawn just before
+        assert self._canvas is not None
         return inked_strip(self, self._canvas.runs(row), self.content_size.width)
 
 

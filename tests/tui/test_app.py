@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from textual.binding import Binding
+from textual.pilot import Pilot
+
+from engine.events import EpochEvent, Event, MessageEvent, RunEnded, RunStarted, StepEvent
+from engine.rundir import RunDir
+from engine.runqueue import RunQueue
+from tests.tui.build import EVENING, Course, claim, enqueue, events_of, part_of_epoch, write_events
+from tui.app import WatchApp
+from tui.screens.help import HelpScreen
+from tui.screens.main import MainScreen
+from tui.theme import DARK, LIGHT
+from tui.widgets.log import LogView
+from tui.widgets.queue import QueueList
+
+MakeApp = Callable[..., WatchApp]
+
+
+async def settle(pilot: Pilot[None], app: WatchApp) -> None:
+    """Wait until everything there is to show is on the screen."""
+    for _ in range(400):
+        await pilot.pause(0.01)
+        if app.is_settled:
+            break
+    else:
+        raise AssertionError("the dashboard didn't settle")
+    await pilot.pause()
+
+
+@asynccontextmanager
+async def running(app: WatchApp, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Pilot[None]]:
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot, app)
+        yield pilot
+
+
+def screen_text(app: WatchApp) -> str:
+    strips = app.screen._compositor.render_strips()
+    return "\n".join(strip.text for strip in strips)
+
+
+def header(app: WatchApp) -> str:
+    return "\n".join(line[41:] for line in screen_text(app).splitlines()[2:8])
+
+
+async def test_the_running_run_is_shown_first(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app):
+        text, head = screen_text(app), header(app)
+    assert "► 1 running" in text
+    assert "2 queued" in text
+    assert "diverged · epoch 2/30" in text
+    assert "13/30" in head
+    assert "cuda:0 (RTX 4070)" in head
+    assert "0.661 validation" in text
+    assert "Preview · epoch 12 · image 1/4" in text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (40, 12), (20, 5), (300, 100)])
+async def test_every_size_works(evening: Path, make_app: MakeApp, size: tuple[int, int]) -> None:
+    app = make_app(evening)
+    async with running(app, size) as pilot:
+        for key in "12345":
+            await pilot.press(key)
+        await settle(pilot, app)
+
+
+async def test_no_runs_yet(tmp_path: Path, make_app: MakeApp) -> None:
+    app = make_app(tmp_path / "runs")
+    async with running(app) as pilot:
+        assert "Nothing here yet" in screen_text(app)
+        assert "engine run recipes/*.toml" in screen_text(app)
+        await pilot.press("j", "k", "left", "n", "1", "3", "l", "s", "pagedown", "a")
+        enqueue(RunQueue(tmp_path / "runs"), "first")
+        for _ in range(200):
+            await pilot.pause(0.01)
+            if "0001 first" in screen_text(app):
+                break
+        assert "waits for its turn" in screen_text(app)
+        assert "Nothing here yet" not in screen_text(app)
+
+
+@pytest.mark.parametrize(("next_key", "previous_key"), [("j", "k"), ("down", "up")])
+async def test_runs_are_chosen(evening: Path, make_app: MakeApp, next_key: str, previous_key: str) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press(previous_key, previous_key)
+        assert "desk-r50-lr01 0002" in header(app)
+        assert "lower optimizer.lr" in header(app)
+        await pilot.press(next_key)
+        assert "desk-ssdlite 0003" in header(app)
+
+
+@pytest.mark.parametrize(("first_key", "last_key"), [("g", "G"), ("home", "end")])
+async def test_first_and_last_run(evening: Path, make_app: MakeApp, first_key: str, last_key: str) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press(first_key)
+        assert "desk-mobilenet 0001" in header(app)
+        await pilot.press(last_key)
+        assert "desk-r18-long 0006" in header(app)
+        await pilot.press("j")
+        assert "desk-r18-long 0006" in header(app)
+        await pilot.press("a")
+        await settle(pilot, app)
+        assert "desk-r50 0004" in header(app)
+
+
+@pytest.mark.parametrize(
+    ("key", "panel", "words"),
+    [
+        ("1", "overview", "Loss by step"),
+        ("2", "curves", "Learning rate by step"),
+        ("3", "pictures", "epoch 12 · latest · image 1/4 · IMG_0088.jpg"),
+        ("4", "log", "evaluating: 100%"),
+        ("5", "facts", "AP by class, epoch 12"),
+    ],
+)
+async def test_panels(evening: Path, make_app: MakeApp, key: str, panel: str, words: str) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press(key)
+        await settle(pilot, app)
+        assert app.screen.query_one(f"#{panel}").display
+        assert words in screen_text(app)
+
+
+async def test_scrubbing_through_the_epochs(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("3", "left", "left")
+        await settle(pilot, app)
+        assert "epoch 10 · image 1/4" in screen_text(app)
+        await pilot.press("n")
+        assert "epoch 10 · image 2/4 · IMG_0089.jpg" in screen_text(app)
+        await pilot.press("p", "p")
+        assert "epoch 10 · image 4/4" in screen_text(app)
+        await pilot.press(*["left"] * 9)
+        assert "epoch 1 · image 4/4" in screen_text(app)
+        await pilot.press(*["right"] * 11)
+        assert "epoch 12 · latest · image 4/4" in screen_text(app)
+
+
+async def test_a_missing_picture_says_so(evening: Path, make_app: MakeApp) -> None:
+    shutil.rmtree(evening / "0004-desk-r50" / "previews")
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("3")
+        await settle(pilot, app)
+        assert "the file is gone" in screen_text(app)
+
+
+async def test_pictures_can_be_switched_off(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening, graphics="none")
+    async with running(app) as pilot:
+        await pilot.press("3")
+        await settle(pilot, app)
+        assert "switched off" in screen_text(app)
+
+
+async def test_axis_and_smoothing(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("l")
+        assert "Loss by step · log axis" in screen_text(app)
+        await pilot.press("s")
+        assert "Loss by step · log axis · raw" in screen_text(app)
+        await pilot.press("l", "s")
+        assert "Loss by step─" in screen_text(app)
+
+
+async def test_full_width(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("f")
+        await settle(pilot, app)
+        assert "0001 desk-mobilenet" not in screen_text(app)
+        await pilot.press("f")
+        await settle(pilot, app)
+        assert "0001 desk-mobilenet" in screen_text(app)
+
+
+async def test_themes(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("t")
+        assert app.theme == LIGHT
+        await pilot.press("t")
+        assert app.theme == DARK
+
+
+async def test_tab_goes_between_queue_and_panel(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app, (120, 20)) as pilot:
+        await pilot.press("4")
+        await settle(pilot, app)
+        log = app.screen.query_one("#log", LogView)
+        end = log.scroll_offset.y
+        assert end == log.max_scroll_y > 0
+        await pilot.press("tab")
+        assert log.has_focus
+        await pilot.press("up")
+        assert log.scroll_offset.y < end
+        await pilot.press("shift+tab")
+        assert app.screen.query_one(QueueList).has_focus
+        await pilot.press("up")
+        assert "desk-ssdlite 0003" in screen_text(app)
+
+
+async def test_paging_scrolls_the_panel(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app, (120, 20)) as pilot:
+        await pilot.press("4")
+        await settle(pilot, app)
+        log = app.screen.query_one("#log", LogView)
+        end = log.scroll_offset.y
+        await pilot.press("pageup")
+        assert log.scroll_offset.y < end
+        await pilot.press("pagedown")
+        assert log.scroll_offset.y == end
+
+
+async def test_help_lists_every_key(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        text = screen_text(app)
+        for binding in MainScreen.BINDINGS:
+            assert isinstance(binding, Binding)
+            assert binding.description in text
+        await pilot.press("escape")
+        assert isinstance(app.screen, MainScreen)
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
+async def test_leaving(evening: Path, make_app: MakeApp, key: str) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press(key)
+        await pilot.pause(0.1)
+        assert not app.is_running
+    assert app.return_code == 0
+
+
+async def test_command_palette_opens_a_run(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("ctrl+p")
+        await pilot.press(*"lr01")
+        for _ in range(100):
+            await pilot.pause(0.02)
+            if "Run 0002-desk-r50-lr01" in screen_text(app):
+                break
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+        await settle(pilot, app)
+        assert "desk-r50-lr01 0002" in header(app)
+
+
+async def test_the_mouse_chooses_runs_and_panels(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.click(QueueList, offset=(10, 5))
+        assert "desk-r50-lr01 0002" in header(app)
+        await pilot.click("PanelTabs", offset=(52, 0))
+        await settle(pilot, app)
+        assert app.screen.query_one("#facts").display
+        await pilot.click("KeyLine", offset=(12, 0))
+        assert isinstance(app.screen, HelpScreen)
+
+
+async def test_new_events_show_by_themselves(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        run_dir = RunDir(evening / "0004-desk-r50")
+        write_events(run_dir, part_of_epoch(Course(start=EVENING, epochs=14), 13, 20))
+        for _ in range(200):
+            await pilot.pause(0.01)
+            if "14/30" in screen_text(app):
+                break
+        assert "1,580/3,600" in screen_text(app)
+
+
+async def test_runs_vanish_by_themselves(evening: Path, make_app: MakeApp) -> None:
+    (evening / "queue.db").unlink()
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("g")
+        shutil.rmtree(evening / "0001-desk-mobilenet")
+        for _ in range(300):
+            await pilot.pause(0.01)
+            if "desk-mobilenet" not in screen_text(app):
+                break
+        assert "desk-r50-lr01" in screen_text(app)
+        assert "desk-mobilenet" not in screen_text(app)
+
+
+async def test_text_from_files_cannot_inject(tmp_path: Path, make_app: MakeApp) -> None:
+    evil = "[bold red]x[/] \x1b[2J\x1b]0;pwned\x07 \u202eevil [@click=app.quit]y[/]"
+    queue = RunQueue(tmp_path)
+    enqueue(queue, "a")
+    row = claim(queue)
+    run_dir = RunDir(tmp_path / row.run)
+    first, *rest = events_of(Course(epochs=1))
+    assert isinstance(first, RunStarted)
+    start = msgspec.structs.replace(first, device=evil, class_names=(evil,), versions={evil: evil})
+    renamed: list[Event] = []
+    for event in rest:
+        if isinstance(event, EpochEvent):
+            renamed.append(msgspec.structs.replace(event, ap_per_class={evil: 0.5}))
+        elif isinstance(event, StepEvent):
+            renamed.append(msgspec.structs.replace(event, losses={evil: 0.5}))
+        else:
+            renamed.append(event)
+    told: list[Event] = [MessageEvent(time=0, level="error", text=evil), RunEnded(outcome="failed", reason=evil, cause=evil)]
+    write_events(run_dir, [start, *renamed, *told])
+    run_dir.worker_log.write_text(evil)
+    queue.finish(row, "failed", evil, evil)
+    app = make_app(tmp_path)
+    async with running(app, (160, 50)) as pilot:
+        for key in "12345":
+            await pilot.press(key)
+            await settle(pilot, app)
+            text = screen_text(app)
+            assert "\x1b" not in text
+            assert "\u202e" not in text
+            assert "\x07" not in text
+        assert "[bold red]x[/]" in text
+
+
+async def test_a_fault_in_the_feed_ends_the_dashboard(
+    evening: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.feed.read_queue", lambda *_: 1 / 0)
+    app = make_app(evening)
+    async with app.run_test() as pilot:
+        for _ in range(100):
+            await pilot.pause(0.01)
+            if app.failure:
+                break
+    assert isinstance(app.failure, ZeroDivisionError)
+
+
+async def test_a_run_without_its_worker(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        view = replace(app._views["0004-desk-r50"], worker_alive=False)
+        app._views["0004-desk-r50"] = view
+        app._draw()
+        await pilot.pause()
+        assert "no worker" in screen_text(app)
+        assert "its worker is gone" in screen_text(app)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tui.logtail import LogTail, clean_line
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        pytest.param("plain", "plain", id="plain"),
+        pytest.param("\x1b[31mred\x1b[0m", "red", id="colour"),
+        pytest.param("\x1b]0;title\x07text", "text", id="title"),
+        pytest.param("\x1b]52;c;ZXZpbA==\x1b\\text", "text", id="clipboard"),
+        pytest.param("\x1bPq#0;2;0;0;0\x1b\\text", "text", id="sixel"),
+        pytest.param("\x1b[2J\x1b[Htext", "text", id="clear screen"),
+        pytest.param("  5%\r 50%\r100%", "100%", id="progress bar"),
+        pytest.param("  5%\r 50%\r", " 50%", id="progress bar ends at the start of the line"),
+        pytest.param("a\tb", "a       b", id="tab"),
+        pytest.param("a\x00b\x07", "a\\x00b\\x07", id="control characters"),
+        pytest.param("right\u202eleft", "right\\u202eleft", id="reversed text"),
+        pytest.param("\x9b31mtext", "\\x9b31mtext", id="eight-bit CSI"),
+        pytest.param("[bold]text[/bold]", "[bold]text[/bold]", id="markup stays text"),
+        pytest.param("", "", id="empty"),
+    ],
+)
+def test_lines_are_made_safe(raw: str, shown: str) -> None:
+    assert clean_line(raw) == shown
+
+
+def test_a_missing_log_is_no_lines(tmp_path: Path) -> None:
+    tail = LogTail(tmp_path / "worker.log")
+    assert tail.read()
+    assert tail.lines == ()
+    assert not tail.read()
+
+
+def test_a_growing_line_shows(tmp_path: Path) -> None:
+    path = tmp_path / "worker.log"
+    path.write_text("one\ntw")
+    tail = LogTail(path)
+    tail.read()
+    assert list(tail.lines) == ["one", "tw"]
+    with path.open("a") as file:
+        file.write("o\nthree\n")
+    assert tail.read()
+    assert list(tail.lines) == ["one", "two", "three"]
+    assert not tail.read()
+
+
+def test_only_the_end_of_a_large_log_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "worker.log"
+    with path.open("wb") as file:
+        file.seek(3_000_000_000)  # sparse: takes no room
+        file.write(b"cut off\n" + b"".join(b"line %d\n" % number for number in range(20_000)))
+    tail = LogTail(path)
+    tail.read()
+    assert tail.lines[-1] == "line 19999"
+    assert all(line.startswith("line ") for line in tail.lines)
+    assert len(tail.lines) == 2000
+
+
+def test_a_log_that_begins_anew_is_read_from_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "worker.log"
+    path.write_text("old one\nold two\n")
+    tail = LogTail(path)
+    tail.read()
+    path.write_text("new\n")
+    tail.read()
+    assert tail.lines == ("new",)

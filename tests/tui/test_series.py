@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+from numpy.testing import assert_array_equal
+
+from tui.series import Floats, StepTable
+
+
+def floats(*values: float) -> Floats:
+    return np.array(values, dtype=np.float32)
+
+
+def test_an_empty_table_has_no_rows() -> None:
+    table = StepTable()
+    assert table.length == 0
+    assert len(table.column("step")) == 0
+    assert len(table.column("loss")) == 0
+
+
+def test_no_rows_change_nothing() -> None:
+    table = StepTable()
+    assert table.extended({"step": floats()}) is table
+
+
+def test_older_tables_keep_what_they_had() -> None:
+    first = StepTable().extended({"step": floats(0, 1), "loss": floats(3, 2)})
+    second = first.extended({"step": floats(2), "loss": floats(1)})
+    other = first.extended({"step": floats(2), "loss": floats(9)})
+    assert_array_equal(first.column("loss"), [3, 2])
+    assert_array_equal(second.column("loss"), [3, 2, 1])
+    assert_array_equal(other.column("loss"), [3, 2, 9])
+
+
+def test_growing_shares_memory() -> None:
+    table = StepTable().extended({"step": floats(0)})
+    longer = table.extended({"step": floats(1)})
+    assert np.shares_memory(table.column("step"), longer.column("step"))
+
+
+def test_columns_may_come_later() -> None:
+    table = StepTable().extended({"step": floats(0)}).extended({"step": floats(1), "mask": floats(5)})
+    assert_array_equal(table.column("mask"), [np.nan, 5])
+    assert_array_equal(table.extended({"step": floats(2)}).column("mask"), [np.nan, 5, np.nan])
+
+
+def test_repeated_steps_take_the_place_of_the_old_ones() -> None:
+    table = StepTable().extended({"step": floats(0, 1, 2, 3), "loss": floats(4, 3, 2, 1)})
+    resumed = table.extended({"step": floats(2), "loss": floats(7)})
+    assert_array_equal(resumed.column("step"), [0, 1, 2])
+    assert_array_equal(resumed.column("loss"), [4, 3, 7])
+    assert_array_equal(table.column("loss"), [4, 3, 2, 1])
+
+
+def test_a_log_of_rubbish_names_fills_no_memory() -> None:
+    rows = {"step": floats(0)} | {f"part {index}": floats(1) for index in range(1000)}
+    assert len(StepTable().extended(rows).names) == 24

@@ -1,0 +1,155 @@
+"""The real command on a real pseudo-terminal: how it leaves it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.cli.main import cli
+from tests.tui.build import an_evening
+from tui.graphics import choose_graphics
+
+_ALTERNATE_SCREEN = b"\x1b[?1049h"
+_MAIN_SCREEN = b"\x1b[?1049l"
+
+
+@dataclass
+class Terminal:
+    """A pseudo-terminal with a dashboard on it."""
+
+    process: subprocess.Popen[bytes]
+    ours: int
+    theirs: int
+    modes: list[Any]
+    output: bytes = b""
+
+    def read(self, until: bytes, timeout_s: float = 20.0) -> bool:
+        """Take what it writes until something comes; False when it doesn't come in time."""
+        deadline = time.monotonic() + timeout_s
+        while until not in self.output and time.monotonic() < deadline:
+            if select.select([self.ours], [], [], 0.1)[0]:
+                self.output += os.read(self.ours, 65536)
+        return until in self.output
+
+    def wait(self, timeout_s: float = 10.0) -> int | None:
+        """The exit status, its output being read on; None when it doesn't end in time."""
+        deadline = time.monotonic() + timeout_s
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if select.select([self.ours], [], [], 0.05)[0]:
+                self.output += os.read(self.ours, 65536)
+        while select.select([self.ours], [], [], 0.05)[0]:
+            self.output += os.read(self.ours, 65536)
+        return self.process.poll()
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs_dir = tmp_path_factory.mktemp("terminal") / "runs"
+    an_evening(runs_dir, with_previews=False)
+    return runs_dir
+
+
+@pytest.fixture
+def terminal(runs_dir: Path) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    modes = termios.tcgetattr(theirs)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine.cli.main", "watch", "--runs", str(runs_dir), "--graphics", "halfblock"],
+        stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm-256color"},
+    )  # fmt: skip
+    terminal = Terminal(process, ours, theirs, modes)
+    yield terminal
+    process.kill()
+    process.wait()
+    for descriptor in (ours, theirs):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_leaves_the_terminal_as_it_was(terminal: Terminal, number: signal.Signals) -> None:
+    assert terminal.read(b"desk-r50")
+    assert termios.tcgetattr(terminal.theirs) != terminal.modes
+    terminal.process.send_signal(number)
+    assert terminal.wait() == 128 + number
+    assert termios.tcgetattr(terminal.theirs) == terminal.modes
+    assert _MAIN_SCREEN in terminal.output
+
+
+def test_q_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
+    assert terminal.read(b"desk-r50")
+    os.write(terminal.ours, b"q")
+    assert terminal.wait() == 0
+    assert termios.tcgetattr(terminal.theirs) == terminal.modes
+    assert terminal.output.rindex(_MAIN_SCREEN) > terminal.output.rindex(_ALTERNATE_SCREEN)
+
+
+def test_a_lost_terminal_ends_the_dashboard(terminal: Terminal) -> None:
+    assert terminal.read(b"desk-r50")
+    os.close(terminal.theirs)
+    os.close(terminal.ours)
+    assert terminal.process.wait(6) == 128 + signal.SIGHUP
+
+
+def run_watch(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "engine.cli.main", "watch", *options]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
+
+
+def test_without_a_terminal_one_line_says_so(runs_dir: Path) -> None:
+    done = run_watch("--runs", str(runs_dir))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "engine watch --once" in done.stderr
+
+
+def test_once_prints_the_state_as_text(runs_dir: Path) -> None:
+    done = run_watch("--runs", str(runs_dir), "--once")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "✗ 0002 desk-r50-lr01" in done.stdout
+    assert "Loss of 0004-desk-r50" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_once_with_nothing_to_show(tmp_path: Path) -> None:
+    done = run_watch("--runs", str(tmp_path / "runs"), "--once")
+    assert done.returncode == 0
+    assert "nothing in" in done.stdout
+
+
+def test_the_dashboard_needs_neither_torch_nor_the_supervisor() -> None:
+    code = "import sys, tui.watch; sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib', 'textual_image')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert cli.get_command(cli.make_context("engine", ["watch"]), "watch") is not None
+
+
+def test_pictures_are_drawn_in_blocks_inside_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMUX", "/tmp/tmux-0/default,1,0")  # noqa: S108 - a socket that nobody opens
+    assert choose_graphics("auto") == "halfblock"
+    monkeypatch.delenv("TMUX")
+    monkeypatch.setenv("TERM", "screen-256color")
+    assert choose_graphics("auto") == "halfblock"
+
+
+@pytest.mark.parametrize("asked", ["halfblock", "none"])
+def test_the_person_may_choose(asked: str) -> None:
+    assert choose_graphics(asked) == asked
