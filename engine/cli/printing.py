@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,16 @@ from rich.text import Text
 
 from engine.errors import Problem, printable
 
+_PIPE_WIDTH = 160
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def console(*, stderr: bool = False) -> Console:
     """A console that never treats text as markup."""
-    return Console(file=sys.stderr if stderr else sys.stdout, markup=False, highlight=False, emoji=False)
+    file = sys.stderr if stderr else sys.stdout
+    # Nobody told how wide a pipe or a file is; a table cut off there would be lost.
+    width = None if file.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
+    return Console(file=file, markup=False, highlight=False, emoji=False, width=width)
 
 
 def shown_path(path: str) -> str:

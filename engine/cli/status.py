@@ -18,6 +18,8 @@ from engine.progress import RunProgress, fold
 from engine.rundir import QUEUE_FILE, RunDir
 from engine.runqueue import QueueRow, RunQueue
 
+_WIDE = 100
+
 # A word and a shape for every state: never colour alone.
 STATE_LOOKS = {
     "queued": ("○", "cyan"), "held": ("◌", "magenta"), "running": ("▶", "bold green"), "stopping": ("◼", "yellow"),
@@ -40,7 +42,11 @@ def command(runs_dir: Path, *, as_json: bool) -> None:
     if not rows:
         out.print(f"no runs in {runs_dir} yet; start with `engine run recipes/*.toml`")
         return
-    out.print(status_table(rows, progresses))
+    out.print(status_table(rows, progresses, narrow=out.width < _WIDE))
+    for row in rows:
+        if row.reason:
+            symbol, style = STATE_LOOKS[row.state]
+            out.print(Text.assemble((symbol, style), f" {row.number} ", printable(row.reason)), soft_wrap=True)
 
 
 def _rows(runs_dir: Path) -> list[QueueRow]:
@@ -82,18 +88,25 @@ def status_values(row: QueueRow, progress: RunProgress) -> dict[str, object]:
     }
 
 
-def status_table(rows: list[QueueRow], progresses: list[RunProgress]) -> Table:
-    """The runs as a table."""
+def status_table(rows: list[QueueRow], progresses: list[RunProgress], *, narrow: bool) -> Table:
+    """The runs as a table; a narrow one leaves the loss and AP out."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "run", "state", "epoch", "loss", "best AP50", "best AP", "elapsed", "left", "reason"):
-        right = heading in ("epoch", "loss", "best AP50", "best AP", "elapsed", "left")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "reason")
+    left, right = ("", "run", "state"), ("epoch", "loss", "best AP", "AP50", "elapsed", "left")
+    for heading in left:
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=None if heading == "run" else 1)
+    shown = [heading for heading in right if not (narrow and heading in ("loss", "best AP"))]
+    for heading in shown:
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for row, progress in zip(rows, progresses, strict=True):
         symbol, style = STATE_LOOKS[row.state]
         epochs = f"{progress.epoch}/{progress.num_epochs}" if progress.num_epochs else "-"
+        cells = {
+            "epoch": epochs, "loss": figure(progress.loss), "best AP": figure(progress.best_ap),
+            "AP50": figure(progress.best_ap50), "elapsed": duration(elapsed_s(row, progress) or None),
+            "left": duration(remaining_s(row, progress)),
+        }
         table.add_row(
-            Text(symbol, style), Text(printable(row.run)), Text(row.state, style), epochs, figure(progress.loss),
-            figure(progress.best_ap50), figure(progress.best_ap), duration(elapsed_s(row, progress) or None),
-            duration(remaining_s(row, progress)), Text(printable(row.reason)),
+            Text(symbol, style), Text(printable(row.run)), Text(row.state, style),
+            *(cells[heading] for heading in shown),
         )
     return table
