@@ -1,25 +1,21 @@
-"""Everything that can be found wrong before the first step: recipes, datasets, weights.
+"""Everything that can be found wrong before the first step: recipes, datasets, and what the night needs.
 
-`preflight` looks at all recipes and reports all problems at once; nothing is written.
+`preflight` looks at all recipes and reports all problems at once; nothing is queued or trained.
 """
 
 from __future__ import annotations
 
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.annotations import Audit, audit
-from engine.catalogue import ARCHS, WeightsFile
+from engine.annotations import Audit, audit, vanishing_boxes
+from engine.annotations.findings import in_order
+from engine.catalogue import ARCHS
 from engine.errors import Problem, RecipeError, Where, has_errors
+from engine.needs import WeightsCheck, device_problems, disk_problems, memory_problems
 from engine.recipe.load import LoadedRecipe, load_recipes
-from engine.recipe.schema import Model
-
-# Long enough for a slow line, short enough that an offline check doesn't hang.
-_REACH_TIMEOUT_S = 4.0
+from engine.recipe.schema import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,91 +44,77 @@ Progress = Callable[[str, int, int], None]
 
 
 def preflight(
-    paths: Sequence[Path], *, overrides: Sequence[str] = (), on_progress: Progress | None = None
+    paths: Sequence[Path],
+    *,
+    overrides: Sequence[str] = (),
+    on_progress: Progress | None = None,
+    runs_dir: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> list[Report]:
-    """Check recipes, their datasets and their weights.
+    """Check recipes, their datasets, and whether this machine has what their runs need.
 
     Args:
         paths: Recipe files.
         overrides: `--set` values, "key=value".
         on_progress: Told a recipe's file name, images looked at and images in all.
+        runs_dir: Where the runs will be kept; None leaves out whether they have room there.
+        cache_dir: Where to remember what was found in datasets; None to remember nothing.
 
     Returns:
         One report a file, in order. A dataset shared by several recipes is read once.
     """
-    audits: dict[str, Audit] = {}
-    reports = []
-    for path in paths:
+    examiner = _Examiner(on_progress, cache_dir)
+    reports = [examiner.examine(path, overrides) for path in paths]
+    common = memory_problems()
+    if runs_dir is not None:
+        queueable = [loaded.recipe for report in reports if report.ok for loaded in report.recipes]
+        common += disk_problems(runs_dir, queueable)
+    return [_with(report, common) if report.ok and report.recipes else report for report in reports]
+
+
+def _with(report: Report, problems: Sequence[Problem]) -> Report:
+    """A report with problems that all recipes share, errors still first."""
+    return replace(report, problems=in_order([*problems, *report.problems]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Examiner:
+    """Looks at one recipe file after another and at nothing twice."""
+
+    on_progress: Progress | None
+    cache_dir: Path | None
+    weights: WeightsCheck = field(default_factory=WeightsCheck)
+    audits: dict[str, Audit] = field(default_factory=dict)
+
+    def examine(self, path: Path, overrides: Sequence[str]) -> Report:
+        """Everything about one recipe file but what concerns all of them."""
         try:
             recipes = load_recipes(path, overrides=overrides)
         except RecipeError as error:
-            reports.append(Report(path, (), tuple(error.problems), None))
-            continue
-        reports.append(_examine(path, recipes, audits, on_progress))
-    return reports
+            return Report(path, (), tuple(error.problems), None)
+        problems: dict[Problem, None] = {}  # a set that keeps its order: a sweep's runs share most problems
+        found: Audit | None = None
+        for loaded in recipes:
+            found = self._audit(path, loaded.recipe)
+            problems |= dict.fromkeys([*found.problems, *self._of_one_run(path, loaded.recipe, found)])
+        return Report(path, tuple(recipes), in_order(problems), found)
 
+    def _audit(self, path: Path, recipe: Recipe) -> Audit:
+        key = recipe.dataset.model_dump_json() + recipe.classes.model_dump_json()
+        if key not in self.audits:
+            progress = self.on_progress
+            tell = (lambda done, total: progress(path.name, done, total)) if progress else None
+            self.audits[key] = audit(recipe.dataset, recipe.classes, cache_dir=self.cache_dir, on_progress=tell)
+        return self.audits[key]
 
-def _examine(
-    path: Path, recipes: Sequence[LoadedRecipe], audits: dict[str, Audit],
-    on_progress: Progress | None,
-) -> Report:
-    problems: dict[Problem, None] = {}  # a set that keeps its order: a sweep's runs share most problems
-    found: Audit | None = None
-    for loaded in recipes:
-        dataset, classes = loaded.recipe.dataset, loaded.recipe.classes
-        key = dataset.model_dump_json() + classes.model_dump_json()
-        if key not in audits:
-            tell = (lambda done, total: on_progress(path.name, done, total)) if on_progress else None
-            audits[key] = audit(dataset, classes, on_progress=tell)
-        found = audits[key]
-        where = Where(str(path), item="model.weights")
-        for problem in (*found.problems, *check_weights(loaded.recipe.model, where)):
-            problems[problem] = None
-    return Report(path, tuple(recipes), tuple(problems), found)
-
-
-def hub_checkpoints_dir() -> Path:
-    """Where torch hub keeps weights files.
-
-    Source:
-        torch.hub.get_dir, told again because importing torch takes seconds.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))  # noqa: PTH118 - "~" is expanded next
-    return Path(home).expanduser() / "hub" / "checkpoints"
-
-
-def check_weights(model: Model, where: Where) -> list[Problem]:
-    """Whether the weights that a model asks for are at hand or can be had."""
-    arch = ARCHS[model.arch]
-    if model.weights_path is not None:
-        if model.weights_path.is_file():
-            return []
-        return [
-            Problem(
-                "W103", where, f"there is no weights file {model.weights_path}",
-                'correct the path (it is relative to the recipe), or choose "coco", "imagenet" or "none"',
-            )
-        ]
-    published = {"coco": arch.coco, "imagenet": arch.imagenet}.get(model.weights)
-    if published is None or (hub_checkpoints_dir() / published.name).is_file():
-        return []
-    return [_check_reachable(published, where)]
-
-
-def _check_reachable(weights: WeightsFile, where: Where) -> Problem:
-    target = hub_checkpoints_dir() / weights.name
-    request = urllib.request.Request(weights.url, method="HEAD")  # noqa: S310 - an https address of our own table
-    try:
-        with urllib.request.urlopen(request, timeout=_REACH_TIMEOUT_S):  # noqa: S310
-            pass
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        return Problem(
-            "W101", where, f"{weights.name} isn't on this machine and can't be fetched ({reason})",
-            f"fetch {weights.url} elsewhere and copy it to {target}, or set model.weights to a file",
+    def _of_one_run(self, path: Path, recipe: Recipe, found: Audit) -> list[Problem]:
+        model = recipe.model
+        vanishing = vanishing_boxes(
+            found, recipe.classes.names, min_size=model.input_min_size, max_size=model.input_max_size,
+            stretch=ARCHS[model.arch].family == "ssd",
         )
-    return Problem(
-        "W100", where, f"{weights.name} ({weights.size_mb} MB) will be fetched when the run starts",
-        f"nothing to do; it is kept as {target}", "note",
-    )
+        return [
+            *vanishing,
+            *self.weights.problems(model, Where(str(path), item="model.weights")),
+            *device_problems(recipe.hardware, Where(str(path), item="hardware.device")),
+        ]

@@ -1,0 +1,129 @@
+"""What this machine has, told without importing torch: GPUs, memory, disk, caches.
+
+Everything here is bounded in time. Where the machine can't be known for certain, the answer is None
+and nobody is refused for it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+# Long enough for a driver that wakes up, short enough that a stuck one doesn't hold a check up.
+_NVIDIA_SMI_TIMEOUT_S = 5.0
+_CGROUP = Path("/sys/fs/cgroup")
+_DEV = Path("/dev")
+# GPUs that torch calls "cuda" and that have no /dev/nvidia0: AMD's with ROCm, and Nvidia's Jetson boards.
+_OTHER_CUDA_NODES = ("kfd", "nvhost-gpu", "nvgpu")
+
+
+def num_cuda_devices() -> int | None:
+    """How many devices torch can call "cuda"; None when there are some but nobody can tell how many."""
+    num_visible = _num_visible(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if num_visible == 0:
+        return 0
+    num_present = _num_nvidia_nodes() or _num_by_nvidia_smi()
+    if num_present:
+        return num_present if num_visible is None else min(num_present, num_visible)
+    return None if any((_DEV / node).exists() for node in _OTHER_CUDA_NODES) else 0
+
+
+def _num_visible(value: str | None) -> int | None:
+    """Entries of CUDA_VISIBLE_DEVICES up to the first "-1", after which CUDA reads no further."""
+    if value is None:
+        return None
+    entries = [entry.strip() for entry in value.split(",")]
+    for index, entry in enumerate(entries):
+        if not entry or entry.startswith("-"):
+            return index
+    return len(entries)
+
+
+def _num_nvidia_nodes() -> int:
+    try:
+        return sum(re.fullmatch(r"nvidia\d+", entry.name) is not None for entry in _DEV.iterdir())
+    except OSError:
+        return 0
+
+
+def _num_by_nvidia_smi() -> int:
+    """As `nvidia-smi` lists them: under WSL there are no device nodes."""
+    program = shutil.which("nvidia-smi", path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/lib/wsl/lib")
+    if program is None:
+        return 0
+    try:
+        told = subprocess.run(
+            [program, "-L"], capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return 0
+    return sum(line.startswith("GPU ") for line in told.stdout.splitlines())
+
+
+def can_have_mps() -> bool:
+    """Whether torch's "mps" can exist here: Apple's own processors, under macOS."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+def torch_without_cuda() -> str | None:
+    """The version of an installed torch that was built for the CPU only; None for any other, or none."""
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return version if version.endswith("+cpu") else None
+
+
+def available_memory_bytes() -> int:
+    """Memory that a process can still have, within its container's limit."""
+    available = int(psutil.virtual_memory().available)
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        lines = (_CGROUP / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):  # another system, cgroups v1, or a limit of "max"
+        return available
+    # Files that were read count as used until somebody wants the memory.
+    given_back = sum(int(line.split()[1]) for line in lines if line.startswith(("active_file ", "inactive_file ")))
+    return max(0, min(available, limit - used + given_back))
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    path = folder.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def free_disk_bytes(folder: Path) -> int:
+    """Space that this user can still fill where a folder is, or will be.
+
+    Raises:
+        OSError: The file system doesn't tell.
+    """
+    return shutil.disk_usage(existing_folder(folder)).free
+
+
+def hub_checkpoints_dir() -> Path:
+    """Where torch hub keeps weights files.
+
+    Source:
+        torch.hub.get_dir, told again because importing torch takes seconds.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))  # noqa: PTH118 - "~" is expanded next
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def engine_cache_dir() -> Path:
+    """Where engine keeps what it can find out again, such as what a check found."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "engine"

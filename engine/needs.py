@@ -1,0 +1,235 @@
+"""What runs need from this machine: weights, a device, room on the disk, memory.
+
+Each check tells problems and changes nothing. Only what would certainly stop a run is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from engine import machine
+from engine.catalogue import ARCHS, WeightsFile
+from engine.errors import EngineError, Problem, Where
+from engine.machine import hub_checkpoints_dir
+from engine.recipe.load import read_resolved, recipe_hash
+from engine.recipe.schema import Hardware, Model, Recipe
+from engine.rundir import QUEUE_FILE, RunDir
+from engine.runqueue import OVER, RunQueue
+
+# Long enough for a slow line, short enough that an offline check doesn't hang.
+_REACH_TIMEOUT_S = 4.0
+# torch itself takes about a third of it, a small detector and its images the rest.
+_LEAST_MEMORY_BYTES = 2 * 10**9
+_BYTES_PER_NUMBER = 4
+# Room for pictures, logs and the queue itself.
+_BESIDES_BYTES = 50 * 10**6
+
+
+# --- weights ---
+
+
+def published_weights(model: Model) -> WeightsFile | None:
+    """The published file that `model.weights` means; None for a file of one's own, or none at all."""
+    arch = ARCHS[model.arch]
+    return {"coco": arch.coco, "imagenet": arch.imagenet}.get(model.weights)
+
+
+class WeightsCheck:
+    """Looks at weights files; each published one is read, or asked for, only once."""
+
+    def __init__(self) -> None:
+        self._asked: dict[WeightsFile, str] = {}
+        self._read: dict[Path, str] = {}
+
+    def problems(self, model: Model, where: Where) -> list[Problem]:
+        """Whether the weights that a model asks for are at hand and sound, or can be had."""
+        if model.weights_path is not None:
+            return [] if model.weights_path.is_file() else [_missing_file(model.weights_path, where)]
+        weights = published_weights(model)
+        if weights is None:
+            return []
+        path = hub_checkpoints_dir() / weights.name
+        return self._cached(path, weights, where) if path.is_file() else [self._remote(path, weights, where)]
+
+    def why_unreachable(self, weights: WeightsFile) -> str:
+        """Why a published file can't be fetched from here; "" when it can."""
+        if weights not in self._asked:
+            self._asked[weights] = _why_unreachable(weights.url)
+        return self._asked[weights]
+
+    def _cached(self, path: Path, weights: WeightsFile, where: Where) -> list[Problem]:
+        if path not in self._read:
+            self._read[path] = _fault_of(path, weights.sha256_prefix)
+        fault = self._read[path]
+        if not fault:
+            return []
+        return [Problem("W102", where, f"{path} {fault}", f"delete it; it is fetched again from {weights.url}")]
+
+    def _remote(self, path: Path, weights: WeightsFile, where: Where) -> Problem:
+        reason = self.why_unreachable(weights)
+        if reason:
+            return Problem(
+                "W101", where, f"{weights.name} isn't on this machine and can't be fetched ({reason})",
+                f"fetch {weights.url} elsewhere and copy it to {path}, or set model.weights to a file",
+            )
+        return Problem(
+            "W100", where, f"{weights.name} ({weights.size_mb} MB) will be fetched when the run starts",
+            f"nothing to do; it is kept as {path}", "note",
+        )
+
+
+def _missing_file(path: Path, where: Where) -> Problem:
+    fix = 'correct the path (it is relative to the recipe), or choose "coco", "imagenet" or "none"'
+    return Problem("W103", where, f"there is no weights file {path}", fix)
+
+
+def _why_unreachable(url: str) -> str:
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - an https address of our own table
+    try:
+        with urllib.request.urlopen(request, timeout=_REACH_TIMEOUT_S):  # noqa: S310
+            return ""
+    except (urllib.error.URLError, OSError) as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__
+
+
+def _fault_of(path: Path, prefix: str) -> str:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    return "" if found.startswith(prefix) else f"is damaged: its sha256 begins with {found[:8]}, not {prefix}"
+
+
+# --- device and memory ---
+
+
+def device_problems(hardware: Hardware, where: Where) -> list[Problem]:
+    """Whether the device that a recipe asks for is here."""
+    kind, _, index = hardware.device.partition(":")
+    if kind == "mps" and not machine.can_have_mps():
+        found = 'device "mps" is asked for, which only Apple\'s own processors under macOS have'
+        return [Problem("E104", where, found, 'set hardware.device = "auto"')]
+    if kind not in ("auto", "cuda"):
+        return []
+    num_devices = machine.num_cuda_devices()
+    if num_devices == 0:
+        return [] if kind == "auto" else [_no_gpu(hardware.device, where)]
+    if num_devices is not None and index and int(index) >= num_devices:
+        highest = f"cuda:{num_devices - 1}"
+        found = f'device "{hardware.device}" is asked for, but the last one here is "{highest}"'
+        return [Problem("E104", where, found, f'set hardware.device = "{highest}", or "auto"')]
+    version = machine.torch_without_cuda()
+    if version is None:
+        return []
+    found = f"there is a GPU, but torch {version} was built without the means to use it"
+    fix = "install a torch with CUDA (pytorch.org tells the command)"
+    return [Problem("E105", where, found, fix, "warning" if kind == "auto" else "error")]
+
+
+def _no_gpu(device: str, where: Where) -> Problem:
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None:
+        found = f'device "{device}" is asked for, but CUDA_VISIBLE_DEVICES = "{hidden}" hides every GPU'
+        return Problem("E104", where, found, 'unset CUDA_VISIBLE_DEVICES, or set hardware.device = "auto"')
+    found = f'device "{device}" is asked for, but no GPU is found here (neither /dev/nvidia0 nor nvidia-smi)'
+    return Problem("E104", where, found, 'set hardware.device = "auto", or mend the driver (try nvidia-smi)')
+
+
+def memory_problems() -> list[Problem]:
+    """A warning when so little memory is free that hardly any run can start."""
+    available = machine.available_memory_bytes()
+    if available >= _LEAST_MEMORY_BYTES:
+        return []
+    least = _gigabytes(_LEAST_MEMORY_BYTES)
+    found = f"{_gigabytes(available)} of memory is free; a run needs {least} at the very least"
+    return [Problem("E106", Where(), found, "end other programs before the night", "warning")]
+
+
+# --- disk ---
+
+
+def num_parameters(model: Model) -> int:
+    """How many numbers a detector has, rather too many than too few; the class map hardly counts."""
+    arch = ARCHS[model.arch]
+    if arch.family != "fasterrcnn":
+        return arch.num_parameters
+    channels, width = model.fpn_channels, model.box_head_width
+    # The box head sees 7 x 7 cells of the pyramid; at least three 3 x 3 convolutions stand on it.
+    head = 49 * (256 * 1024 - channels * width) + 1024**2 - width**2
+    pyramid = 3 * 9 * (256**2 - channels**2)
+    return arch.num_parameters - head - pyramid
+
+
+def checkpoint_bytes(recipe: Recipe) -> tuple[int, int]:
+    """What a run's checkpoints take.
+
+    Returns:
+        (bytes kept: the newest state, the one before, the best model; bytes of one state, which
+        is written beside them before it takes their place).
+    """
+    model = num_parameters(recipe.model) * _BYTES_PER_NUMBER
+    # SGD remembers a momentum for each number, AdamW two moments.
+    remembered = 2 if recipe.optimizer.name == "adamw" else int(recipe.optimizer.momentum > 0)
+    state = model * (1 + remembered)
+    return 2 * state + model, state
+
+
+def disk_problems(runs_dir: Path, recipes: Sequence[Recipe]) -> list[Problem]:
+    """Whether the checkpoints of all these runs, and of those queued already, have room.
+
+    Args:
+        runs_dir: The runs folder; it needn't exist yet.
+        recipes: Runs about to be queued.
+    """
+    if not recipes:
+        return []
+    where = Where(str(runs_dir))
+    folder = machine.existing_folder(runs_dir)
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        fix = "make it writable, or name another folder with --runs"
+        return [Problem("E103", where, f"runs can't be kept here: {folder} can't be written", fix)]
+    try:
+        free = machine.free_disk_bytes(folder)
+    except OSError:
+        return []  # some network drives don't tell
+    hashes = {recipe_hash(recipe) for recipe in recipes}
+    still = list(_still_to_be_written(runs_dir, hashes))
+    sizes = [checkpoint_bytes(recipe) for recipe in recipes]
+    needed = sum(kept for kept, _ in sizes) + max(state for _, state in sizes) + sum(still) + _BESIDES_BYTES
+    if needed <= free:
+        return []
+    count = f"{len(recipes)} run{'s' if len(recipes) > 1 else ''}"
+    waiting = f" and {len(still)} queued already" if still else ""
+    found = f"the checkpoints of {count}{waiting} need about {_gigabytes(needed)}, but {_gigabytes(free)} is free"
+    fix = "free some space (old runs' checkpoints/last*.pt may go), queue fewer runs, or name another disk with --runs"
+    return [Problem("E102", where, found, fix)]
+
+
+def _still_to_be_written(runs_dir: Path, new: Iterable[str]) -> Iterator[int]:
+    """Bytes that each unfinished run of the queue will yet add; those of `new` hashes are counted elsewhere."""
+    if not (runs_dir / QUEUE_FILE).is_file():
+        return
+    try:
+        with contextlib.closing(RunQueue(runs_dir)) as queue:
+            rows = queue.rows()
+    except EngineError:
+        return  # told by whoever needs the queue
+    for row in rows:
+        if row.state in OVER or row.recipe_hash in new:
+            continue
+        run_dir = RunDir(runs_dir / row.run)
+        with contextlib.suppress(EngineError, OSError):
+            kept, _ = checkpoint_bytes(read_resolved(run_dir.resolved))
+            written = sum(file.stat().st_size for file in run_dir.last_checkpoint.parent.glob("*.pt"))
+            yield max(0, kept - written)
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"

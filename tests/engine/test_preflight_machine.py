@@ -1,0 +1,367 @@
+"""What a run needs besides recipe and data: weights, a device, room on the disk, memory."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import machine
+from engine.catalogue import ARCHS, WeightsFile
+from engine.errors import Problem, Where
+from engine.needs import (
+    WeightsCheck,
+    checkpoint_bytes,
+    device_problems,
+    disk_problems,
+    memory_problems,
+    num_parameters,
+    published_weights,
+)
+from engine.preflight import preflight
+from engine.recipe.schema import Hardware, Model, Recipe
+from engine.runqueue import RunQueue
+from tests.builders import enqueue_recipe, load_recipe, write_photo, write_recipe, write_voc
+
+ARCH = "fasterrcnn_mobilenet_v2_fpn"
+WHERE = Where("desk.toml", item="model.weights")
+archs = pytest.mark.parametrize("arch", ARCHS)
+
+
+def codes(problems: list[Problem]) -> list[str]:
+    return [problem.code for problem in problems]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where torch hub keeps weights, empty."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A server from which published weights can be had; the paths it was asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr("engine.catalogue.DOWNLOAD_BASE", f"http://127.0.0.1:{server.server_port}/")
+        yield asked
+        server.shutdown()
+
+
+# --- weights ---
+
+
+def publish(hub: Path, content: bytes) -> WeightsFile:
+    weights = WeightsFile(f"tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth", 1)
+    (hub / weights.name).write_bytes(content)
+    return weights
+
+
+def test_weights_at_hand_are_no_problem(hub: Path, unreachable: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHS, ARCH, replace(ARCHS[ARCH], imagenet=publish(hub, b"sound")))
+    assert WeightsCheck().problems(Model(arch=ARCH, weights="imagenet"), WHERE) == []
+
+
+def test_damaged_weights_at_hand_are_told_before_the_run(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = publish(hub, b"sound")
+    (hub / weights.name).write_bytes(b"cut sho")
+    monkeypatch.setitem(ARCHS, ARCH, replace(ARCHS[ARCH], imagenet=weights))
+    [problem] = WeightsCheck().problems(Model(arch=ARCH, weights="imagenet"), WHERE)
+    assert (problem.code, problem.severity) == ("W102", "error")
+    assert str(hub / weights.name) in problem.found
+    assert weights.sha256_prefix in problem.found
+
+
+def test_weights_out_of_reach_name_the_file_and_its_place(hub: Path, unreachable: None) -> None:
+    [problem] = WeightsCheck().problems(Model(arch=ARCH, weights="imagenet"), WHERE)
+    assert (problem.code, problem.severity) == ("W101", "error")
+    assert str(hub / ARCHS[ARCH].imagenet.name) in problem.fix
+
+
+def test_reachable_weights_are_a_note_and_asked_for_once(hub: Path, requests: list[str]) -> None:
+    check, model = WeightsCheck(), Model(arch=ARCH, weights="imagenet")
+    assert codes(check.problems(model, WHERE)) == ["W100"]
+    assert check.problems(model, Where("other.toml"))[0].severity == "note"
+    assert requests == [f"/{ARCHS[ARCH].imagenet.name}"]
+
+
+def test_a_file_of_ones_own_must_exist(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pt"
+    model = Model(arch=ARCH, weights=str(path))
+    assert published_weights(model) is None
+    assert codes(WeightsCheck().problems(model, WHERE)) == ["W103"]
+    path.write_bytes(b"")
+    assert WeightsCheck().problems(model, WHERE) == []
+
+
+# --- device ---
+
+
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty /dev on a machine without nvidia-smi; returns it."""
+    dev = tmp_path / "dev"
+    dev.mkdir()
+    monkeypatch.setattr("engine.machine._DEV", dev)
+    monkeypatch.setattr("engine.machine._num_by_nvidia_smi", lambda: 0)
+    monkeypatch.setattr("engine.machine.torch_without_cuda", lambda: None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return dev
+
+
+@pytest.mark.parametrize(
+    ("nodes", "visible", "expected"),
+    [
+        pytest.param([], None, 0, id="none"),
+        pytest.param(["nvidiactl", "nvidia-uvm", "null"], None, 0, id="a-driver-without-gpu"),
+        pytest.param(["nvidia0", "nvidia1", "nvidiactl"], None, 2, id="two"),
+        pytest.param(["nvidia3"], None, 1, id="the-fourth-in-a-container"),
+        pytest.param(["nvidia0", "nvidia1"], "", 0, id="all-hidden"),
+        pytest.param(["nvidia0", "nvidia1"], "-1", 0, id="all-hidden-by-minus-one"),
+        pytest.param(["nvidia0", "nvidia1"], "1", 1, id="one-visible"),
+        pytest.param(["nvidia0", "nvidia1"], "1,-1,0", 1, id="cut-off-at-minus-one"),
+        pytest.param(["nvidia0"], "GPU-5a2f,GPU-77aa", 1, id="more-names-than-gpus"),
+        pytest.param(["kfd"], None, None, id="amd"),
+        pytest.param(["nvhost-gpu"], None, None, id="jetson"),
+    ],
+)
+def test_gpus_are_counted_without_torch(
+    devices: Path, monkeypatch: pytest.MonkeyPatch, nodes: list[str], visible: str | None, expected: int | None
+) -> None:
+    for node in nodes:
+        (devices / node).touch()
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.num_cuda_devices() == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        pytest.param("echo 'GPU 0: RTX (UUID: GPU-1)'; echo 'GPU 1: RTX (UUID: GPU-2)'", 2, id="two"),
+        pytest.param("echo 'no devices were found'", 0, id="none"),
+        pytest.param("echo 'driver mismatch' >&2; exit 18", 0, id="fails"),
+        pytest.param("exec sleep 60", 0, id="hangs"),
+    ],
+)
+def test_nvidia_smi_is_asked_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, expected: int
+) -> None:
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setattr("engine.machine._NVIDIA_SMI_TIMEOUT_S", 0.5)
+    assert machine._num_by_nvidia_smi() == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "num_gpus", "expected"),
+    [
+        pytest.param("auto", 0, [], id="auto-without"),
+        pytest.param("cpu", 0, [], id="cpu"),
+        pytest.param("cuda", 0, ["E104"], id="cuda-without"),
+        pytest.param("cuda", 1, [], id="cuda"),
+        pytest.param("cuda:0", 1, [], id="the-first"),
+        pytest.param("cuda:1", 1, ["E104"], id="the-second-of-one"),
+        pytest.param("cuda:7", None, [], id="nobody-knows-how-many"),
+    ],
+)
+def test_the_device_asked_for_is_here(
+    monkeypatch: pytest.MonkeyPatch, devices: Path, device: str, num_gpus: int | None, expected: list[str]
+) -> None:
+    monkeypatch.setattr("engine.machine.num_cuda_devices", lambda: num_gpus)
+    problems = device_problems(Hardware(device=device), WHERE)
+    assert codes(problems) == expected
+    assert all(problem.severity == "error" for problem in problems)
+
+
+def test_hidden_gpus_are_told_by_the_variable_that_hides_them(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (devices / "nvidia0").touch()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    [problem] = device_problems(Hardware(device="cuda"), WHERE)
+    assert "CUDA_VISIBLE_DEVICES" in problem.found
+
+
+@pytest.mark.parametrize(
+    ("system", "processor", "expected"),
+    [
+        pytest.param("darwin", "arm64", [], id="apple"),
+        pytest.param("darwin", "x86_64", ["E104"], id="old-mac"),
+        pytest.param("linux", "arm64", ["E104"], id="linux"),
+    ],
+)
+def test_mps_is_apples(
+    monkeypatch: pytest.MonkeyPatch, system: str, processor: str, expected: list[str]
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("platform.machine", lambda: processor)
+    assert codes(device_problems(Hardware(device="mps"), WHERE)) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "severity"),
+    [pytest.param("auto", "warning", id="auto"), pytest.param("cuda", "error", id="cuda")],
+)
+def test_a_torch_that_cannot_use_the_gpu_is_told(
+    devices: Path, monkeypatch: pytest.MonkeyPatch, device: str, severity: str
+) -> None:
+    (devices / "nvidia0").touch()
+    monkeypatch.setattr("engine.machine.torch_without_cuda", lambda: "2.9.0+cpu")
+    [problem] = device_problems(Hardware(device=device), WHERE)
+    assert (problem.code, problem.severity) == ("E105", severity)
+
+
+# --- memory ---
+
+
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [pytest.param(10**9, ["E106"], id="1-gb"), pytest.param(8 * 10**9, [], id="8-gb")],
+)
+def test_hardly_any_memory_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, available: int, expected: list[str]
+) -> None:
+    monkeypatch.setattr("engine.machine.available_memory_bytes", lambda: available)
+    problems = memory_problems()
+    assert codes(problems) == expected
+    assert all(problem.severity == "warning" for problem in problems)
+
+
+def test_a_containers_limit_counts_without_its_cached_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text("anon 400000\ninactive_file 300000\nactive_file 200000\n")
+    monkeypatch.setattr("engine.machine._CGROUP", tmp_path)
+    assert machine.available_memory_bytes() == 600_000
+
+
+@pytest.mark.parametrize("limit", ["max", "", None], ids=["unlimited", "empty", "no-file"])
+def test_without_a_containers_limit_the_machine_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None
+) -> None:
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(limit)
+    monkeypatch.setattr("engine.machine._CGROUP", tmp_path)
+    assert machine.available_memory_bytes() > 10**7
+
+
+# --- disk ---
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, dataset: Path) -> Recipe:
+    return load_recipe(write_recipe(tmp_path, dataset))
+
+
+def free(monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
+    monkeypatch.setattr("engine.machine.free_disk_bytes", lambda _: size_bytes)
+
+
+def test_a_full_disk_is_told_before_the_night(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, state = checkpoint_bytes(recipe)
+    runs_dir = tmp_path / "runs"
+    free(monkeypatch, kept + state)
+    [problem] = disk_problems(runs_dir, [recipe])
+    assert (problem.code, problem.severity) == ("E102", "error")
+    free(monkeypatch, kept + state + 10**8)
+    assert disk_problems(runs_dir, [recipe]) == []
+    assert codes(disk_problems(runs_dir, [recipe] * 10)) == ["E102"]
+    assert disk_problems(runs_dir, []) == []
+    assert not runs_dir.exists()
+
+
+def test_runs_queued_already_need_room_too(
+    queue: RunQueue, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, state = checkpoint_bytes(recipe)
+    free(monkeypatch, kept + state + 6 * 10**7)
+    enqueue_recipe(queue, recipe)
+    assert disk_problems(queue.runs_dir, [recipe]) == [], "the same recipe isn't queued twice"
+    other = recipe.model_copy(update={"name": "other"})
+    [problem] = disk_problems(queue.runs_dir, [other])
+    assert "1 queued already" in problem.found
+    queue.finish(queue.claim() or pytest.fail("nothing to claim"), "finished", "")
+    assert disk_problems(queue.runs_dir, [other]) == []
+
+
+def test_a_runs_folder_that_cannot_be_written(tmp_path: Path, recipe: Recipe) -> None:
+    (tmp_path / "file").touch()
+    assert codes(disk_problems(tmp_path / "file" / "runs", [recipe])) == ["E103"]
+
+
+@archs
+def test_parameter_counts_are_those_of_the_detectors(arch: str) -> None:
+    build = pytest.importorskip("engine.models.build")
+    for widths in ({}, {"fpn_channels": 64, "box_head_width": 256}):
+        model = Model(arch=arch, weights="none", **widths)
+        detector = build.build_detector(model, [f"class {index}" for index in range(90)], None)
+        real = sum(parameter.numel() for parameter in detector.network.parameters())
+        if not widths:
+            assert num_parameters(model) == real
+        assert 0.95 * real < num_parameters(model) < 1.5 * real
+
+
+def test_optimizers_remember_more_or_less(recipe: Recipe) -> None:
+    kept = [
+        checkpoint_bytes(recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update=update)}))[0]
+        for update in ({"momentum": 0.0}, {"momentum": 0.9}, {"name": "adamw"})
+    ]
+    model_bytes = num_parameters(recipe.model) * 4
+    assert kept == [3 * model_bytes, 5 * model_bytes, 7 * model_bytes]
+
+
+# --- all of it ---
+
+
+def test_preflight_tells_the_machines_faults_with_each_recipe(
+    tmp_path: Path, dataset: Path, devices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = write_recipe(tmp_path, dataset, "good")
+    bad = write_recipe(tmp_path, dataset, "bad", hardware={"device": "cuda"})
+    free(monkeypatch, 10**6)
+    reports = preflight([good, bad], runs_dir=tmp_path / "runs")
+    assert [codes(list(report.problems))[0] for report in reports] == ["E102", "E104"]
+    assert not any(report.ok for report in reports)
+    [alone] = preflight([good])
+    assert alone.ok
+    assert "E102" not in codes(list(alone.problems))
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [pytest.param((32, 32), True, id="small"), pytest.param((240, 320), False, id="large-enough")],
+)
+def test_boxes_that_vanish_at_the_input_size_are_warned_of(
+    tmp_path: Path, sides: tuple[int, int], expected: bool
+) -> None:
+    size, objects = (320, 240), [("mug", (10, 10, 22, 22)), ("laptop", (40, 40, 200, 200))]
+    for index, split in enumerate(("train", "val")):
+        write_photo(tmp_path / split / "images" / "1.jpg", objects, size=size, seed=index)
+        write_voc(tmp_path / split / "annotations" / "1.xml", objects, size=size)
+    [report] = preflight([write_recipe(tmp_path, tmp_path, model={"min_size": sides[0], "max_size": sides[1]})])
+    assert report.ok
+    assert ("D133" in codes(list(report.problems))) == expected
