@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,10 +56,20 @@ class Detector(nn.Module):
         super().__init__()
         self.network = network
         self.class_names = tuple(class_names)
+        for head in _output_heads(network):
+            head.register_forward_hook(_to_float32)
 
-    def losses(self, images: list[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Training losses of a batch, by torchvision's names, as 0-d tensors with gradients."""
-        return cast(dict[str, Tensor], self.network(images, self._to_torchvision(targets)))
+    def losses(
+        self, images: list[Tensor], targets: Sequence[Target], precision: Literal["fp32", "bf16"] = "fp32"
+    ) -> dict[str, Tensor]:
+        """Training losses of a batch, by torchvision's names, as 0-d float32 tensors with gradients.
+
+        With "bf16", convolutions and matrix products are computed in bfloat16; everything about boxes
+        stays in float32, for bfloat16 can't tell pixels apart beyond 256.
+        """
+        with torch.autocast(images[0].device.type, torch.bfloat16, enabled=precision == "bf16"):
+            losses: dict[str, Tensor] = self.network(images, self._to_torchvision(targets))
+        return {name: loss.float() for name, loss in losses.items()}
 
     @torch.no_grad()
     def detect(self, images: list[Tensor]) -> list[Detection]:
@@ -122,6 +132,20 @@ class Detector(nn.Module):
             }
             for output in outputs
         ]
+
+
+def _output_heads(network: FasterRCNN | SSD) -> list[nn.Module]:
+    """The layers whose outputs become boxes and scores."""
+    return [network.rpn.head, network.roi_heads.box_predictor] if isinstance(network, FasterRCNN) else [network.head]
+
+
+def _to_float32(_layer: nn.Module, _inputs: Any, outputs: Any) -> Any:
+    """Forward hook: the outputs in float32, whatever holds them; float32 outputs pass untouched."""
+    if isinstance(outputs, Tensor):
+        return outputs.float()
+    if isinstance(outputs, dict):
+        return {name: _to_float32(_layer, None, value) for name, value in outputs.items()}
+    return type(outputs)(_to_float32(_layer, None, value) for value in outputs)
 
 
 def _match(network: SSD, boxes: Tensor, anchors: Tensor) -> Tensor:

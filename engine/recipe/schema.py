@@ -396,6 +396,8 @@ class Hardware(Section):
     """"auto" takes cuda, then mps, then cpu; or name one, such as "cuda:1"."""
     num_workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = "auto"
     """Processes that load images. "auto" looks at the machine."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Number format of the convolutions and products while training; "bf16" is faster where the chip has it."""
 
 
 class Recipe(Section):

@@ -208,7 +208,8 @@ class _Trainer:
         )
         set_lr(self.optimizer, lr)
         on_device = batch.to(self.device)
-        losses = self.detector.losses(on_device.images, on_device.targets)  # name -> 0-d tensor
+        precision = self.recipe.hardware.precision
+        losses = self.detector.losses(on_device.images, on_device.targets, precision)  # name -> 0-d tensor
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):  # before any weight changes
             raise self.diverged(losses, batch)
