@@ -36,7 +36,8 @@ def test_bf16_computes_convolutions_in_bf16_and_boxes_in_fp32(images: list[Tenso
             seen[name] = output.dtype
         return hook
 
-    detector.network.backbone.body["conv1"].register_forward_hook(note("convolution"))
+    first = next(layer for layer in detector.network.backbone.modules() if isinstance(layer, nn.Conv2d))
+    first.register_forward_hook(note("convolution"))
     detector.network.rpn.box_coder.decode = _noting_dtype(detector.network.rpn.box_coder.decode, seen)
     detector.losses(images, targets, "bf16")
     assert seen == {"convolution": torch.bfloat16, "deltas": torch.float32}
