@@ -39,6 +39,8 @@ IMAGE_NEARLY_LEAKED: Final = "D131"
 IMAGE_NEARLY_TWICE: Final = "D132"
 BOX_VANISHES: Final = "D133"
 IMBALANCE: Final = "D134"
+NOT_WRITTEN: Final = "D135"
+MARK_LOST: Final = "D136"
 
 TITLES: Final[dict[str, str]] = {
     FOLDER_MISSING: "folder or file missing",
@@ -76,5 +78,7 @@ TITLES: Final[dict[str, str]] = {
     IMAGE_NEARLY_TWICE: "nearly the same picture twice in a split",
     BOX_VANISHES: "boxes too small for the input size",
     IMBALANCE: "class too rare beside others",
+    NOT_WRITTEN: "folder that can't be written",
+    MARK_LOST: "mark lost in conversion",
 }
 """Code -> title, in order; the documentation has a section for each."""

@@ -54,6 +54,11 @@ def stem(name: str) -> str:
     return os.path.splitext(name)[0]  # noqa: PTH122 - a tenth of the time of pathlib
 
 
+def suffix_of(name: str) -> str:
+    """A name's last suffix, as it is written."""
+    return os.path.splitext(name)[1]  # noqa: PTH122
+
+
 def composed(name: str) -> str:
     """The name in Unicode's composed form, so that two ways to store "é" are one name."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from engine.annotations import codes
 from engine.annotations.coco import read_coco
 from engine.annotations.findings import Findings
-from engine.annotations.folders import by_stem, composed, list_files, stem
+from engine.annotations.folders import by_stem, composed, list_files, stem, suffix_of
 from engine.annotations.picture import IMAGE_SUFFIXES
 from engine.annotations.raw import RawAnnotation
 from engine.annotations.records import SPLITS, Split
@@ -30,11 +30,13 @@ class Item:
 
     Attributes:
         image_path: The image file.
+        name: Its name relative to the split's folder of images, with forward slashes.
         annotation_path: Its annotation; None when it has none and counts as a negative.
         read: Reads the annotation; may raise `DataError`.
     """
 
     image_path: str
+    name: str
     annotation_path: str | None
     read: Callable[[], RawAnnotation]
 
@@ -116,9 +118,10 @@ def _folder_items(lister: _Lister, root: SplitPaths) -> Iterator[Item]:
             found = f"{len(paths)} images have the same name but for the suffix ({others}): which one is labelled?"
             lister.findings.fault(codes.STEM_SHARED, Where(paths[0]), found, "rename or delete all but one")
         elif name in labels:
-            yield Item(paths[0], labels[name][0], partial(read, labels[name][0]))
+            yield Item(paths[0], name + suffix_of(paths[0]), labels[name][0], partial(read, labels[name][0]))
         else:
-            yield from _unlabelled(lister, paths[0], f"{root.annotations / name}{suffix} is missing")
+            image_name = name + suffix_of(paths[0])
+            yield from _unlabelled(lister, paths[0], image_name, f"{root.annotations / name}{suffix} is missing")
 
 
 def _yolo_names(lister: _Lister, labels: dict[str, list[str]]) -> dict[int, str]:
@@ -168,7 +171,7 @@ def _neighbours(dataset: Dataset, root: SplitPaths) -> Iterator[SplitPaths]:
                 yield other
 
 
-def _unlabelled(lister: _Lister, image: str, found: str) -> Iterator[Item]:
+def _unlabelled(lister: _Lister, image: str, name: str, found: str) -> Iterator[Item]:
     policy = lister.dataset.missing_annotations
     negative = policy == "negative"
     fix = 'label it; if it shows no object, set dataset.missing_annotations = "negative", or "skip" to leave it out'
@@ -176,7 +179,7 @@ def _unlabelled(lister: _Lister, image: str, found: str) -> Iterator[Item]:
     action = "taken as pictures without objects" if negative else "images left out"
     lister.findings.by_policy(policy, problem, key="dataset.missing_annotations", action=action)
     if negative:
-        yield Item(image, None, lambda: RawAnnotation("xyxy"))
+        yield Item(image, name, None, lambda: RawAnnotation("xyxy"))
 
 
 # --- one file about many images: COCO ---
@@ -196,7 +199,7 @@ def _coco_items(lister: _Lister, root: SplitPaths) -> Iterator[Item]:
             fix = "write file names relative to the folder of images"
             lister.findings.fault(codes.PATH_OUTSIDE, Where(json_path, item=raw.within[:200]), found, fix)
         elif name in images:
-            yield Item(images[name], json_path, partial(_given, raw))
+            yield Item(images[name], name, json_path, partial(_given, raw))
         else:
             where = Where(json_path, item=raw.within[:200])
             _tell_missing_image(lister, where, f"no such picture in {root.images}")
@@ -206,7 +209,7 @@ def _coco_items(lister: _Lister, root: SplitPaths) -> Iterator[Item]:
     elsewhere = _names_of_other_files(lister.dataset, root) if unlisted else frozenset()
     for name in unlisted:
         if name not in elsewhere:
-            yield from _unlabelled(lister, images[name], f"{PurePosixPath(json_path).name} doesn't list it")
+            yield from _unlabelled(lister, images[name], name, f"{PurePosixPath(json_path).name} doesn't list it")
 
 
 def _given(raw: RawAnnotation) -> RawAnnotation:

@@ -1,0 +1,243 @@
+"""Write a dataset in another format, under a new folder, without judging it.
+
+Everything that a detection dataset says is carried over as far as the target can hold it: empty
+and outside boxes, classes that no map knows. Outlines (COCO and YOLO segmentations) are not: boxes
+are what is trained on. What is lost is told. The originals are never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from engine.annotations import codes
+from engine.annotations.findings import Findings
+from engine.annotations.folders import stem
+from engine.annotations.picture import PictureFacts
+from engine.annotations.raw import RawAnnotation, xyxy
+from engine.annotations.records import SPLITS, Split
+from engine.annotations.scan import look_at
+from engine.annotations.sources import Item, list_items
+from engine.annotations.writers import Described, coco_file, lost_in_yolo, turned, voc_xml, yolo_lines
+from engine.errors import DataError, Problem, Where
+from engine.recipe.schema import Classes, Dataset, SplitPaths
+
+Format = Literal["voc", "coco", "yolo"]
+_LABEL_SUFFIX: dict[Format, str] = {"voc": ".xml", "yolo": ".txt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What was written.
+
+    Attributes:
+        places: Split name -> where it is now, for the [dataset] of a recipe.
+        names_file: The file that names YOLO's class ids; None for other formats.
+        num_images: Images written.
+        num_objects: Objects written.
+        problems: What couldn't be carried over, and what was wrong with the source.
+    """
+
+    places: Mapping[str, SplitPaths]
+    names_file: Path | None
+    num_images: int
+    num_objects: int
+    problems: tuple[Problem, ...]
+
+
+def convert(
+    dataset: Dataset,
+    classes: Classes,
+    *,
+    to: Format,
+    out_dir: Path,
+    link: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Conversion:
+    """Write a dataset in another format.
+
+    Args:
+        dataset: The source; only its places and what says how numbers are meant are used, and the
+            policies on missing files.
+        classes: Their order becomes the order of class ids; further classes of the annotations
+            follow in the order of their names.
+        to: The format to write.
+        out_dir: A folder that is new or empty; gets a folder for each split.
+        link: Hard links to the images where the file system can, instead of copies.
+        on_progress: Called with (images done, images in all).
+
+    Returns:
+        What was written and what was lost.
+
+    Raises:
+        DataError: `out_dir` holds something already, or can't be written (D135).
+    """
+    _require_empty(out_dir)
+    findings = {split: Findings(split, str(out_dir / split)) for split in SPLITS if dataset.roots(split)}
+    described = {
+        split: _describe(dataset, list_items(dataset, classes, split, found), to, found)
+        for split, found in findings.items()
+    }
+    used = {written.name for images in described.values() for image, _ in images for written in image.raw.objects}
+    names = (*classes.names, *sorted(used - set(classes.names)))
+    try:
+        places: dict[str, SplitPaths] = {
+            split: _write_labels([image for image, _ in images], names, to, out_dir / split, findings[split])
+            for split, images in described.items()
+        }
+        names_file = _write_names(names, out_dir) if to == "yolo" else None
+        _bring_all(described, places, on_progress, link=link)
+    except OSError as fault:
+        found, fix = f"can't be written: {fault.strerror}", "free space, or choose another folder"
+        raise DataError.of(codes.NOT_WRITTEN, str(fault.filename or out_dir), found, fix) from fault
+    return Conversion(
+        places=places,
+        names_file=names_file,
+        num_images=sum(len(images) for images in described.values()),
+        num_objects=sum(len(image.raw.objects) for images in described.values() for image, _ in images),
+        problems=tuple(problem for found in findings.values() for problem in found.problems()),
+    )
+
+
+def _require_empty(out_dir: Path) -> None:
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        fix = "choose a folder that is new or empty; nothing is ever overwritten"
+        raise DataError.of(codes.NOT_WRITTEN, str(out_dir), "there is something already", fix)
+
+
+# --- what is written about each image, in pixels ---
+
+
+def _describe(dataset: Dataset, items: Sequence[Item], to: Format, findings: Findings) -> list[tuple[Described, str]]:
+    described: dict[str, tuple[Described, str]] = {}
+    for item, facts in zip(items, look_at([item.image_path for item in items], decode=False), strict=True):
+        if item.name in described:
+            found = f"another image of this split is called {item.name}, in another place"
+            findings.fault(codes.STEM_SHARED, Where(item.image_path), found, "rename one of the two")
+            continue
+        try:
+            if isinstance(facts, DataError):
+                raise facts
+            raw = _readable(item, item.read(), findings)
+        except DataError as error:
+            findings.add_all(error)
+            continue
+        described[item.name] = (_described(dataset, item, facts, raw, to, findings), item.image_path)
+    return list(described.values())
+
+
+def _readable(item: Item, raw: RawAnnotation, findings: Findings) -> RawAnnotation:
+    """The annotation without objects whose numbers mean nothing, which no format can hold."""
+    kept = []
+    for written in raw.objects:
+        if not written.fault and all(map(math.isfinite, written.numbers)):
+            kept.append(written)
+            continue
+        place = f'{written.ref} "{written.name[:200]}"'
+        where = Where(item.annotation_path or item.image_path, written.line, item=place)
+        fault = written.fault or "not a finite number"
+        findings.add(Problem(codes.BOX_UNREADABLE, where, f"object left out: {fault}", "correct it", "warning"))
+    return RawAnnotation(raw.form, tuple(kept), raw.size, raw.filename, raw.within)
+
+
+def _described(
+    dataset: Dataset, item: Item, facts: PictureFacts, raw: RawAnnotation, to: Format, findings: Findings
+) -> Described:
+    stored = (facts.width, facts.height)
+    told_by_size = raw.size == stored != facts.shown_size
+    on_stored = dataset.exif_orientation == "ignore" or (dataset.exif_orientation == "auto" and told_by_size)
+    drawn_on = stored if on_stored else facts.shown_size
+    corners = tuple(xyxy(raw.form, written.numbers, drawn_on, dataset.first_pixel) for written in raw.objects)
+    if not on_stored or facts.orientation == 1:
+        return Described(item.name, raw.size or drawn_on, raw, corners)
+    if told_by_size and to != "yolo":
+        return Described(item.name, stored, raw, corners)
+    # The target doesn't tell that boxes were drawn before the rotation, so they are rotated.
+    findings.settled(codes.ORIENTATION_RAW, "their boxes are turned with the picture", Where(item.image_path))
+    corners = tuple(turned(box, facts.orientation, stored) for box in corners)
+    return Described(item.name, facts.shown_size, RawAnnotation("xyxy", raw.objects), corners)
+
+
+# --- files ---
+
+
+def _write_labels(
+    images: Sequence[Described], names: Sequence[str], to: Format, out_dir: Path, findings: Findings
+) -> SplitPaths:
+    images_dir = out_dir / "images"
+    images_dir.mkdir(parents=True)
+    if to == "coco":
+        path = out_dir / "annotations.json"
+        path.write_text(json.dumps(coco_file(images, names), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        return SplitPaths(images=images_dir, annotations=path)
+    labels_dir = out_dir / ("labels" if to == "yolo" else "annotations")
+    labels_dir.mkdir()
+    ids = {name: number for number, name in enumerate(names)}
+    for image in images:
+        path = labels_dir / f"{stem(image.name)}{_LABEL_SUFFIX[to]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = _voc_or_tell(image, findings) if to == "voc" else yolo_lines(image, ids).encode()
+        if path.exists():
+            found = f"another image is called {stem(image.name)} but for the suffix, and both would share a label file"
+            findings.fault(codes.STEM_SHARED, Where(image.name), found, "rename one of the two")
+        elif content is not None:
+            path.write_bytes(content)
+    if to == "yolo":
+        _tell_lost(images, findings)
+    return SplitPaths(images=images_dir, annotations=labels_dir)
+
+
+def _voc_or_tell(image: Described, findings: Findings) -> bytes | None:
+    try:
+        return voc_xml(image)
+    except ValueError:
+        found = "a name in its annotation holds characters that XML can't hold"
+        findings.fault(codes.ANNOTATION_UNREADABLE, Where(image.name), found, "rename the class")
+        return None
+
+
+def _tell_lost(images: Iterable[Described], findings: Findings) -> None:
+    for image in images:
+        for mark, count in lost_in_yolo(image.raw.objects).items():
+            for _ in range(count):
+                action = "YOLO labels can't hold these marks"
+                findings.settled(codes.MARK_LOST, action, Where(image.name), detail=mark)
+
+
+def _write_names(names: Sequence[str], out_dir: Path) -> Path:
+    path = out_dir / "data.yaml"
+    path.write_text(yaml.safe_dump({"names": dict(enumerate(names))}, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def _bring_all(
+    described: Mapping[Split, Sequence[tuple[Described, str]]],
+    places: Mapping[str, SplitPaths],
+    on_progress: Callable[[int, int], None] | None,
+    *,
+    link: bool,
+) -> None:
+    sources = [
+        (source, places[split].images / image.name) for split, images in described.items() for image, source in images
+    ]
+    for done, (source, target) in enumerate(sources, start=1):
+        _bring(source, target, link=link)
+        if on_progress is not None:
+            on_progress(done, len(sources))
+
+
+def _bring(source: str, target: Path, *, link: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        with contextlib.suppress(OSError):
+            target.hardlink_to(Path(source).resolve())
+            return
+    shutil.copyfile(source, target)
