@@ -38,6 +38,8 @@ class LocalExecution:
         if code is not None:
             # Loader processes of a killed worker would linger for seconds.
             self._signal_group(signal.SIGKILL)
+            if self._process.stdin is not None:
+                self._process.stdin.close()
         return code
 
     def stop(self) -> None:
