@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import count, set_option
+from engine.annotations import Audit, group
+from engine.cli.options import count, runs_option, set_option
 from engine.cli.printing import console, print_problems, shown_path
+from engine.errors import EngineError
+from engine.machine import engine_cache_dir
 from engine.preflight import Report, preflight
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 recipes_argument = click.argument("recipes", nargs=-1, required=True, type=click.Path(path_type=Path))
 
@@ -19,26 +27,33 @@ recipes_argument = click.argument("recipes", nargs=-1, required=True, type=click
 @click.command("check")
 @recipes_argument
 @set_option
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def command(recipes: tuple[Path, ...], overrides: tuple[str, ...], *, as_json: bool) -> None:
-    """Find everything wrong with RECIPES and their datasets.
+@click.option("--table", "with_table", is_flag=True, help="Show what each split holds: images, sizes, objects a class.")
+@click.option("--plot", "plot_path", metavar="OUT.PNG", type=click.Path(path_type=Path, dir_okay=False),
+              help="Draw the dataset: classes, box sizes, labelled samples.")
+@click.option("--all", "ungrouped", is_flag=True, help="Tell findings of one kind one by one.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings, one by one, as JSON.")
+@runs_option
+def command(
+    recipes: tuple[Path, ...], overrides: tuple[str, ...], plot_path: Path | None, runs_dir: Path,
+    *, with_table: bool, ungrouped: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Find everything wrong with RECIPES and their datasets, and what this machine lacks for them.
 
     Exit code 1 when there is an error.
     """
-    reports = examine(recipes, overrides)
+    reports = examine(recipes, overrides, runs_dir)
     if as_json:
-        found = [
-            {"recipe": str(report.path), "ok": report.ok, "runs": [loaded.recipe.name for loaded in report.recipes],
-             "problems": [problem.as_dict() for problem in report.problems]}
-            for report in reports
-        ]
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps([_as_dict(report) for report in reports], indent=2))
     else:
-        print_reports(reports)
+        print_reports(reports, ungrouped=ungrouped)
+        if with_table:
+            print_tables(reports)
+    if plot_path is not None:
+        _plot(reports, plot_path)
     sys.exit(0 if all(report.ok for report in reports) else 1)
 
 
-def examine(recipes: Sequence[Path], overrides: Sequence[str]) -> list[Report]:
+def examine(recipes: Sequence[Path], overrides: Sequence[str], runs_dir: Path | None = None) -> list[Report]:
     """Run the preflight with a progress bar on a terminal."""
     from tqdm import tqdm
 
@@ -50,11 +65,29 @@ def examine(recipes: Sequence[Path], overrides: Sequence[str]) -> list[Report]:
             bar.n = done
             bar.refresh()
 
-        return preflight(recipes, overrides=overrides, on_progress=show)
+        return preflight(
+            recipes, overrides=overrides, on_progress=show, runs_dir=runs_dir, cache_dir=engine_cache_dir()
+        )
 
 
-def print_reports(reports: Sequence[Report], *, consequence: str = "", stderr: bool = False) -> None:
-    """Print every recipe's verdict; problems that recipes share are printed once."""
+def _as_dict(report: Report) -> dict[str, object]:
+    summary = {} if report.audit is None else report.audit.summary
+    return {
+        "recipe": str(report.path),
+        "ok": report.ok,
+        "runs": [loaded.recipe.name for loaded in report.recipes],
+        "dataset": {split: asdict(counts) for split, counts in summary.items()},
+        "problems": [problem.as_dict() for problem in report.problems],
+    }
+
+
+# --- the verdict ---
+
+
+def print_reports(
+    reports: Sequence[Report], *, consequence: str = "", stderr: bool = False, ungrouped: bool = False
+) -> None:
+    """Print every recipe's verdict; problems that recipes share are printed once, those of one kind as one."""
     out = console(stderr=stderr)
     told: set[object] = set()
     for report in reports:
@@ -64,7 +97,7 @@ def print_reports(reports: Sequence[Report], *, consequence: str = "", stderr: b
         out.print(f"{shown_path(str(report.path))}: {_verdict(report)}{ending}", soft_wrap=True)
         if len(fresh) < len(report.problems):
             out.print(f"  {count(len(report.problems) - len(fresh), 'finding')} as above")
-        print_problems(fresh, stderr=stderr)
+        print_problems(fresh if ungrouped else group(fresh), stderr=stderr)
 
 
 def _verdict(report: Report) -> str:
@@ -80,3 +113,74 @@ def _verdict(report: Report) -> str:
         )
         return f"ok, {count(len(report.recipes), 'run')}; {splits}" + (f"; {', '.join(words)}" if words else "")
     return ", ".join(words)
+
+
+# --- the datasets ---
+
+
+def _datasets(reports: Sequence[Report]) -> dict[int, tuple[Audit, tuple[str, ...], str]]:
+    """The datasets that were read, each once: what was found, the class names, the first recipe's name."""
+    found: dict[int, tuple[Audit, tuple[str, ...], str]] = {}
+    for report in reports:
+        if report.audit is not None:
+            recipe = report.recipes[-1].recipe
+            found.setdefault(id(report.audit), (report.audit, recipe.classes.names, report.path.name))
+    return found
+
+
+def print_tables(reports: Sequence[Report]) -> None:
+    """Print what each dataset holds, as a table."""
+    for audit, _, name in _datasets(reports).values():
+        console().print(dataset_table(audit, title=f"usable images and objects of {name}"))
+
+
+def dataset_table(audit: Audit, title: str) -> Table:
+    """What a dataset holds, split by split: images, sizes, objects of each class and images that show it."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from engine.errors import printable
+
+    summaries = audit.summary
+    table = Table(box=box.SIMPLE_HEAD, title=Text(printable(title)), title_justify="left", title_style="bold")
+    table.add_column("")
+    for split in summaries:
+        table.add_column(split, justify="right")
+    rows = {
+        "images": [f"{counts.num_images}" for counts in summaries.values()],
+        "without objects": [f"{counts.num_negatives}" for counts in summaries.values()],
+        "image size, px": [_sizes(counts.smallest, counts.largest) for counts in summaries.values()],
+        "objects": [f"{counts.num_boxes}" for counts in summaries.values()],
+        "marked difficult": [f"{counts.num_difficult}" for counts in summaries.values()],
+    }
+    if not any(counts.num_difficult for counts in summaries.values()):
+        del rows["marked difficult"]
+    for label, cells in rows.items():
+        table.add_row(label, *cells, end_section=label == list(rows)[-1])
+    for name in next(iter(summaries.values())).boxes_per_class if summaries else ():
+        cells = [f"{c.boxes_per_class[name]} in {c.images_per_class[name]} images" for c in summaries.values()]
+        table.add_row(Text(printable(name)), *cells)
+    return table
+
+
+def _sizes(smallest: tuple[int, int], largest: tuple[int, int]) -> str:
+    if largest == (0, 0):
+        return "-"
+    one, other = (f"{width} x {height}" for width, height in (smallest, largest))
+    return one if one == other else f"{one} to {other}"
+
+
+def _plot(reports: Sequence[Report], path: Path) -> None:
+    datasets = list(_datasets(reports).values())
+    if len(datasets) != 1:
+        found = "no dataset could be read" if not datasets else f"the recipes have {len(datasets)} datasets"
+        raise EngineError.of("E107", str(path), f"nothing was drawn: {found}", "name one recipe that can be read")
+    from engine.report.dataset import draw_dataset
+
+    audit, names, recipe = datasets[0]
+    try:
+        draw_dataset(audit, names, path, title=recipe.removesuffix(".toml"))
+    except (OSError, ValueError) as error:
+        raise EngineError.of("E101", str(path), f"can't be written: {error}", "name a .png file") from error
+    console(stderr=True).print(f"drew {shown_path(str(path))}", soft_wrap=True)
