@@ -121,7 +121,7 @@ def hub_checkpoints_dir() -> Path:
     """
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))  # noqa: PTH118 - "~" is expanded next
-    return Path(home).expanduser() / "hub" / "checkpoints"
+    return Path(os.path.expanduser(home)) / "hub" / "checkpoints"  # noqa: PTH111 - pathlib raises for a home of nobody
 
 
 def engine_cache_dir() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 from pathlib import Path
 
@@ -28,9 +29,10 @@ def command(run: str, lines: int, runs_dir: Path, *, follow: bool) -> None:
     with run_dir.worker_log.open("rb") as file:
         if lines > 0:
             file.seek(_start_of_last_lines(file.read(), lines))
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a letter may lie across two chunks
         while True:
             while chunk := file.read(_CHUNK_BYTES):
-                text = chunk.decode(errors="replace")
+                text = decoder.decode(chunk)
                 click.echo("".join(line if line in "\n\t" else printable(line) for line in text), nl=False)
             if not follow or not is_locked(run_dir.worker_lock):
                 return

@@ -15,6 +15,8 @@ from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
+from engine.errors import EngineError
+
 # torchvision's Faster R-CNN and SSD count the background as class 0.
 _BACKGROUND_OFFSET = 1
 
@@ -171,9 +173,25 @@ def to_cpu(found: Detection) -> Detection:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device a recipe means: "auto" takes cuda, then mps, then cpu."""
+    """The device a recipe means: "auto" takes cuda, then mps, then cpu.
+
+    Raises:
+        EngineError: There is no such device, or it can't be used.
+    """
     if wanted != "auto":
-        return torch.device(wanted)
+        return _usable(wanted)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _usable(wanted: str) -> torch.device:
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's words for a wrong name, a missing GPU or a missing build
+        words = (str(error).strip().splitlines() or [""])[0]
+        raise EngineError.of(
+            "E104", "", f'the device "{wanted}" can\'t be used: {words}', 'use "auto" or "cpu"'
+        ) from error
+    return device

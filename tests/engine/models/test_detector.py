@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.errors import EngineError
 from engine.models import Detector, Target, build_detector
 from engine.models.detector import pick_device, to_cpu
 from tests.engine.models.builders import QUICK, SSD, model
@@ -109,7 +110,14 @@ def test_auto_takes_the_best_device(monkeypatch: pytest.MonkeyPatch, cuda: bool,
     monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
     assert pick_device("auto").type == device
-    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("wanted", ["banana", "cuda:99", "cpu:x", ""])
+def test_a_device_that_isnt_there_is_told(wanted: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        pick_device(wanted)
+    assert f'the device "{wanted}"' in caught.value.problems[0].found
 
 
 def test_detections_on_the_cpu_keep_their_values() -> None:

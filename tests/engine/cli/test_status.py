@@ -1,0 +1,127 @@
+"""`engine status` and `engine logs`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.events import EventLog, RunEnded
+from engine.rundir import RunDir
+from engine.runqueue import RunQueue
+from tests.builders import measured, new_run, started, stepped
+from tests.engine.cli.conftest import Ask
+
+# What the first issue promises to scripts.
+PROMISED = {"run", "state", "reason", "epoch", "epochs", "best_ap", "best_ap50", "elapsed_s", "eta_s"}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A finished, a failed, a running and a queued run."""
+    queue = RunQueue(tmp_path / "runs")
+    queue.enqueue([new_run(name) for name in ("done", "broken", "busy", "waiting")])
+    steps = [stepped(step) for step in range(5)]
+    for name, events in {
+        "0001-done": [started(), *steps, measured(0), RunEnded(outcome="finished", reason="", elapsed_s=60)],
+        "0002-broken": [started(), RunEnded(outcome="failed", reason="the loss\x1b[31m", cause="diverged")],
+        "0003-busy": [started(), *steps, measured(0, ap=None, ap50=None), stepped(5)],
+    }.items():
+        with EventLog(RunDir(queue.runs_dir / name).events) as log:
+            for event in events:
+                log.append(event)
+    for state, reason, cause in (("finished", "", ""), ("failed", "the loss\x1b[31m", "diverged")):
+        row = queue.claim()
+        assert row is not None
+        queue.finish(row, state, reason, cause)  # type: ignore[arg-type]
+    queue.claim()
+    queue.close()
+    return tmp_path / "runs"
+
+
+def test_status_as_json(engine: Ask, runs: Path) -> None:
+    answer = engine("status", "--json")
+    assert answer.code == 0
+    done, broken, busy, waiting = json.loads(answer.out)
+    assert all(one.keys() >= PROMISED for one in (done, broken, busy, waiting))
+    assert (done["run"], done["state"], done["epoch"], done["epochs"]) == ("0001-done", "finished", 1, 2)
+    assert (done["best_ap"], done["best_ap50"], done["elapsed_s"], done["eta_s"]) == (0.1, 0.2, 60.0, None)
+    assert (broken["state"], broken["reason"], broken["cause"]) == ("failed", "the loss\x1b[31m", "diverged")
+    assert (busy["state"], busy["epoch"], busy["best_ap50"]) == ("running", 2, None)
+    assert busy["eta_s"] == pytest.approx(4 * 2.0 + 3.0)
+    assert (waiting["state"], waiting["epoch"], waiting["epochs"], waiting["eta_s"]) == ("queued", 0, None, None)
+
+
+def test_status_as_a_table(engine: Ask, runs: Path) -> None:
+    answer = engine("status")
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    for run, state in (("done", "finished"), ("broken", "failed"), ("busy", "running"), ("waiting", "queued")):
+        [line] = [line for line in lines if run in line and state in line]
+        assert line.index(run) < line.index(state)
+    assert "the loss\\x1b[31m" in answer.out
+    assert "\x1b" not in answer.out
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["table", "json"])
+def test_status_of_no_runs(engine: Ask, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    answer = engine("status", *arguments)
+    assert answer.code == 0
+    assert json.loads(answer.out) == [] if arguments else "no runs in runs yet" in answer.out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_runs_folder_may_be_named_by_option_or_environment(
+    engine: Ask, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = runs.rename(runs.with_name("elsewhere"))
+    assert len(json.loads(engine("status", "--json", "--runs", moved).out)) == 4
+    monkeypatch.setenv("ENGINE_RUNS", str(moved))
+    assert len(json.loads(engine("status", "--json").out)) == 4
+
+
+def test_status_of_a_run_whose_folder_is_gone(engine: Ask, runs: Path) -> None:
+    (runs / "0001-done" / "events.jsonl").unlink()
+    (runs / "0001-done").rmdir()
+    assert json.loads(engine("status", "--json").out)[0]["epoch"] == 0
+
+
+# --- logs ---
+
+
+@pytest.mark.parametrize("name", ["0001-done", "1", "done"])
+def test_logs_prints_what_the_worker_wrote(engine: Ask, runs: Path, name: str) -> None:
+    RunDir(runs / "0001-done").worker_log.write_text("one\n\ttwo é\n\x1b[31mthree\r\n")
+    answer = engine("logs", name)
+    assert (answer.code, answer.out) == (0, "one\n\ttwo é\n\\x1b[31mthree\\r\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "printed"),
+    [("1", "c\n"), ("2", "b\nc\n"), ("3", "a\nb\nc\n"), ("9", "a\nb\nc\n"), ("0", "a\nb\nc\n")],
+)
+def test_the_last_lines_of_a_log(engine: Ask, runs: Path, lines: str, printed: str) -> None:
+    RunDir(runs / "0001-done").worker_log.write_text("a\nb\nc\n")
+    assert engine("logs", "1", "-n", lines).out == printed
+
+
+def test_an_empty_and_a_missing_log(engine: Ask, runs: Path) -> None:
+    RunDir(runs / "0001-done").worker_log.touch()
+    assert engine("logs", "1", "-n", "3").out == ""
+    answer = engine("logs", "4")
+    assert answer.code == 1
+    assert "no log yet" in answer.err
+
+
+def test_following_a_run_that_is_over_ends(engine: Ask, runs: Path) -> None:
+    RunDir(runs / "0001-done").worker_log.write_text("a\n")
+    assert engine("logs", "1", "--follow").out == "a\n"
+
+
+def test_a_letter_across_two_pieces_of_a_long_log_is_whole(
+    engine: Ask, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.logs._CHUNK_BYTES", 3)
+    RunDir(runs / "0001-done").worker_log.write_text("aéébü杯\n", encoding="utf-8")
+    assert engine("logs", "1").out == "aéébü杯\n"
