@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Literal
 
 Graphics = Literal["sixel", "kitty", "halfblock", "none"]
@@ -16,14 +17,20 @@ def choose_graphics(asked: str) -> Graphics:
         asked: One of `GRAPHICS_CHOICES`. "auto" takes blocks inside tmux and screen, which hand
             pictures on poorly, and else asks the terminal (it may take some 0.2 s to answer).
     """
-    match asked:
-        case "halfblock" | "none":
-            return asked
-        case "sixel" | "kitty":
-            _probe()
-            return asked
-        case _:
-            return "halfblock" if _is_multiplexed() else _probe()
+    if asked == "none":
+        return "none"
+    if asked == "halfblock" or not _has_size() or (asked == "auto" and _is_multiplexed()):
+        return "halfblock"
+    found = _probe()
+    return asked if asked == "sixel" or asked == "kitty" else found  # noqa: PLR1714 - mypy follows this form
+
+
+def _has_size() -> bool:
+    """Whether the terminal knows its size; a serial line may not, and textual-image then divides by zero."""
+    try:
+        return sys.__stdout__ is not None and os.get_terminal_size(sys.__stdout__.fileno()).columns > 0
+    except OSError:
+        return False
 
 
 def _is_multiplexed() -> bool:

@@ -1,7 +1,7 @@
 """Our two looks: "darkroom" (safelight amber on black) and "lightbox" (ink on paper).
 
 Every colour is one of the 256 of xterm's palette, so that a terminal without true colour shows
-exactly the same. Neighbouring curves differ in lightness as well as in hue; states have signs and
+the same. Neighbouring curves differ in lightness as well as in hue; states have signs and
 words besides their colours.
 """
 

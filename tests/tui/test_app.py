@@ -322,8 +322,9 @@ async def test_text_from_files_cannot_inject(tmp_path: Path, make_app: MakeApp) 
             renamed.append(msgspec.structs.replace(event, losses={evil: 0.5}))
         else:
             renamed.append(event)
-    told: list[Event] = [MessageEvent(time=0, level="error", text=evil), RunEnded(outcome="failed", reason=evil, cause=evil)]
-    write_events(run_dir, [start, *renamed, *told])
+    told = MessageEvent(time=0, level="error", text=evil)
+    ended = RunEnded(outcome="failed", reason=evil, cause=evil)
+    write_events(run_dir, [start, *renamed, told, ended])
     run_dir.worker_log.write_text(evil)
     queue.finish(row, "failed", evil, evil)
     app = make_app(tmp_path)

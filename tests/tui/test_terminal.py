@@ -59,17 +59,28 @@ class Terminal:
 @pytest.fixture(scope="module")
 def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs_dir = tmp_path_factory.mktemp("terminal") / "runs"
-    an_evening(runs_dir, with_previews=False)
+    an_evening(runs_dir)
     return runs_dir
 
 
 @pytest.fixture
-def terminal(runs_dir: Path) -> Iterator[Terminal]:
+def graphics() -> str:
+    return "halfblock"
+
+
+@pytest.fixture
+def size() -> tuple[int, ...]:
+    """Rows, columns, and both in pixels."""
+    return (24, 80, 800, 480)
+
+
+@pytest.fixture
+def terminal(runs_dir: Path, graphics: str, size: tuple[int, ...]) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size))
     modes = termios.tcgetattr(theirs)
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine.cli.main", "watch", "--runs", str(runs_dir), "--graphics", "halfblock"],
+        [sys.executable, "-m", "engine.cli.main", "watch", "--runs", str(runs_dir), "--graphics", graphics],
         stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm-256color"},
     )  # fmt: skip
     terminal = Terminal(process, ours, theirs, modes)
@@ -106,6 +117,24 @@ def test_a_lost_terminal_ends_the_dashboard(terminal: Terminal) -> None:
     os.close(terminal.theirs)
     os.close(terminal.ours)
     assert terminal.process.wait(6) == 128 + signal.SIGHUP
+
+
+@pytest.mark.parametrize(("size", "graphics"), [((0, 0, 0, 0), "auto"), ((24, 80, 0, 0), "auto")])
+def test_a_terminal_that_tells_no_size_or_answers_no_questions(terminal: Terminal) -> None:
+    assert terminal.read(b"desk-r50")
+    os.write(terminal.ours, b"q")
+    assert terminal.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("graphics", "sequence"), [("sixel", b"\x1bP"), ("kitty", b"\x1b_G"), ("halfblock", "▀".encode())]
+)
+def test_pictures_reach_the_terminal(terminal: Terminal, sequence: bytes) -> None:
+    assert terminal.read(b"desk-r50")
+    os.write(terminal.ours, b"3")
+    assert terminal.read(sequence)
+    os.write(terminal.ours, b"q")
+    assert terminal.wait() == 0
 
 
 def run_watch(*options: str) -> subprocess.CompletedProcess[str]:

@@ -22,8 +22,10 @@ from tui.view import RunView, apply, apply_all, forget_events
 
 
 def step(number: int, loss: float | None = 1.0, time: float = 0.0) -> StepEvent:
-    losses = {"loss_box_reg": loss}
-    return StepEvent(time=time, step=number, epoch=0, elapsed_s=number + 1.0, loss=loss, losses=losses, lr=0.1, step_s=1)
+    return StepEvent(
+        time=time, step=number, epoch=0, elapsed_s=number + 1.0, loss=loss, losses={"loss_box_reg": loss}, lr=0.1,
+        step_s=1,
+    )  # fmt: skip
 
 
 def started(attempt: int = 1, first_step: int = 0) -> RunStarted:

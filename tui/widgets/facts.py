@@ -22,10 +22,18 @@ _SPEED_STEPS = 100
 class Facts(Static):
     """Text in sections; scrolls with what holds it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = Text()
+
     def show(self, view: RunView) -> None:
         """Write it all anew."""
         lines = [*_classes(view), *_data(view), *_journal(view)]
-        self.update(Text("\n").join(inked_text(self, line) for line in lines))
+        text = Text("\n").join(inked_text(self, line) for line in lines)
+        text.no_wrap = False
+        if text != self._shown:
+            self._shown = text
+            self.update(text)
 
 
 def _heading(words: str) -> list[list[Piece]]:

@@ -34,7 +34,7 @@ class LogView(ScrollView, can_focus=True):
         self._lines = lines
         self.virtual_size = Size(max((cell_len(line) for line in lines), default=0) + 1, len(lines))
         if at_end:
-            self.scroll_end(animate=False, immediate=True, force=True)
+            self.scroll_end(animate=False, force=True)  # after layout, so that the scrollbar learns of it
         self.refresh()
 
     def on_resize(self) -> None:
@@ -46,7 +46,7 @@ class LogView(ScrollView, can_focus=True):
         width = self.size.width
         index = y + self.scroll_offset.y
         if not self._lines and y == 0:
-            return inked_strip(self, [("nothing written yet", "muted")], width)
+            return inked_strip(self, [("no log", "muted")], width)
         if index >= len(self._lines):
             return Strip.blank(width, self.rich_style)
         line = self._lines[index]

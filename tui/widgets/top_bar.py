@@ -51,7 +51,7 @@ class TopBar(Widget):
         waiting = any(view.state == "queued" for view in views)
         busy = any(view.is_active for view in views)
         if waiting and not busy and not fleet.is_supervised:
-            return [("nobody works: engine run", "warning!"), ("   ", "")]
+            return [("the queue stands still: engine run", "warning!"), ("   ", "")]
         return []
 
 
