@@ -91,14 +91,14 @@ def inspect(path: str | Path, *, decode: bool) -> PictureFacts:
         DataError: It can't be read (D109) or is too large (D111).
     """
     with _opened(path) as image:
-        return PictureFacts(
+        facts = PictureFacts(
             width=image.width,
             height=image.height,
             orientation=_orientation(image),
             format=image.format or "",
             mode=image.mode,
-            thumbnail=_thumbnail(_rgb(image)) if decode else b"",
         )
+        return msgspec.structs.replace(facts, thumbnail=_thumbnail(image)) if decode else facts
 
 
 def load_rgb(path: str | Path, *, apply_exif: bool) -> Image.Image:
@@ -152,6 +152,9 @@ def _too_large(path: str | Path, found: str) -> DataError:
 
 
 def _thumbnail(image: Image.Image) -> bytes:
+    # A JPEG decoded at an eighth of its size is read to its last byte all the same, in half the time.
+    image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
+    image = _rgb(image)
     return image.resize(THUMBNAIL_SIZE, Image.Resampling.BOX, reducing_gap=2.0).convert("L").tobytes()
 
 

@@ -110,8 +110,11 @@ def _folder_items(lister: _Lister, root: SplitPaths) -> Iterator[Item]:
         read = partial(read_yolo, names=_yolo_names(lister, labels))
         labels = {name: paths for name, paths in labels.items() if name in images or Path(name).name not in _NOT_LABELS}
     _tell_lonely_labels(lister, root, labels, images)
+    elsewhere = (
+        _labelled_elsewhere(dataset, root, suffix) if any(name not in labels for name in images) else frozenset()
+    )
     for name, paths in images.items():
-        if not lister.belongs(name):
+        if not lister.belongs(name) or (name in elsewhere and name not in labels):
             continue
         if len(paths) > 1:
             others = ", ".join(Path(path).name for path in paths)
@@ -169,6 +172,19 @@ def _neighbours(dataset: Dataset, root: SplitPaths) -> Iterator[SplitPaths]:
         for other in dataset.roots(split):
             if other.annotations == root.annotations and other.images != root.images:
                 yield other
+
+
+def _labelled_elsewhere(dataset: Dataset, root: SplitPaths, suffix: str) -> frozenset[str]:
+    """Images of a folder that several places share, labelled in another place's folder."""
+    stems: set[str] = set()
+    for split in SPLITS:
+        for other in dataset.roots(split):
+            if other.images == root.images and other.annotations != root.annotations:
+                try:
+                    stems.update(by_stem(list_files(other.annotations, frozenset({suffix}))))
+                except DataError:
+                    continue  # told where that place is read
+    return frozenset(stems)
 
 
 def _unlabelled(lister: _Lister, image: str, name: str, found: str) -> Iterator[Item]:

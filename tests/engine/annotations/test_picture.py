@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +118,20 @@ def test_a_broken_exif_block_leaves_the_picture_as_it_is(tmp_path: Path) -> None
 
 def test_the_limit_is_pillows(tmp_path: Path) -> None:
     assert picture.MAX_PIXELS == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP"])
+def test_mutated_pictures_are_read_or_refused(tmp_path: Path, form: str) -> None:
+    path, rng = tmp_path / "a", random.Random(0)
+    Image.effect_noise((60, 40), 80).convert("RGB").save(path, form)
+    sound = path.read_bytes()
+    for _ in range(200):
+        content = bytearray(sound)
+        for _ in range(rng.randint(1, 6)):
+            content[rng.randrange(min(len(content), rng.choice((60, 200, 10_000))))] = rng.randrange(256)
+        path.write_bytes(content[: rng.randint(1, 2 * len(content))])
+        with contextlib.suppress(DataError):
+            inspect(path, decode=False)
+        with contextlib.suppress(DataError):
+            load_rgb(path, apply_exif=True)

@@ -194,6 +194,18 @@ def test_splits_may_share_an_annotation_folder(folder: VocFolder) -> None:
     assert audit(dataset, classes()).problems == ()
 
 
+def test_splits_may_share_a_folder_of_images(folder: VocFolder) -> None:
+    folder.add("train", "a").add("train", "b")
+    (folder.root / "train/annotations/b.xml").rename(folder.root / "val/annotations/b.xml")
+    images = folder.root / "train/images"
+    dataset = folder.dataset(val={"images": images, "annotations": folder.root / "val/annotations"})
+    found = audit(dataset, classes())
+    assert found.problems == ()
+    assert {split: counts.num_images for split, counts in found.summary.items()} == {"train": 1, "val": 1}
+    write_image(folder.image("train", "c"))
+    assert {problem.code for problem in audit(dataset, classes()).problems} == {"D107"}
+
+
 def test_two_images_of_one_name(folder: VocFolder) -> None:
     folder.add(suffix=".jpg").add(suffix=".png")
     split = read(folder)
