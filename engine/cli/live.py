@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -67,10 +68,12 @@ class PlainLines:
         self._runs_dir = runs_dir
         self._reader: RunReader | None = None
         self._run = ""
+        self._since = 0.0
 
     def start(self, row: QueueRow) -> None:
         """A run begins."""
         self._run = row.run
+        self._since = time.time()
         self._reader = RunReader(RunDir(self._runs_dir / row.run))
         self._say(f"started, attempt {row.attempt}")
 
@@ -80,7 +83,7 @@ class PlainLines:
             return
         for event in self._reader.read():
             line = plain_line(event, self._reader.progress)
-            if line:
+            if line and event.time >= self._since:  # an earlier attempt has told its own
                 self._say(line)
 
     def end(self, row: QueueRow) -> None:
