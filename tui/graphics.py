@@ -22,7 +22,8 @@ def choose_graphics(asked: str) -> Graphics:
     if asked == "halfblock" or not _has_size() or (asked == "auto" and _is_multiplexed()):
         return "halfblock"
     found = _probe()
-    return asked if asked == "sixel" or asked == "kitty" else found  # noqa: PLR1714 - mypy follows this form
+    chosen: dict[str, Graphics] = {"sixel": "sixel", "kitty": "kitty"}
+    return chosen.get(asked, found)
 
 
 def _has_size() -> bool:

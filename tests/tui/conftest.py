@@ -71,6 +71,6 @@ def make_app() -> Callable[..., WatchApp]:
     """Builds dashboards that are quick and whose clock stands."""
 
     def make(runs_dir: Path, graphics: Graphics = "halfblock", theme: str = DARK) -> WatchApp:
-        return WatchApp(runs_dir, graphics, theme, clock=lambda: EVENING + 780, pause_s=0.02, redraw_s=0.02)
+        return WatchApp(runs_dir, graphics, theme, clock=lambda: EVENING + 780, pause_s=0.05, redraw_s=0.05)
 
     return make
