@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -83,10 +84,15 @@ class Findings:
         found = f"{TITLES[code]}, {count} time{'s' if count > 1 else ''} in {self._split}: {action}"
         if settled.details:
             found += f"; {_listed(f'{name} ({times})' for name, times in settled.details.most_common())}"
-        found += f"; at {_listed(str(place) for place in settled.places)}"
+        # A single place is told as such; of several, the folder they share, and the first within it.
+        where = settled.places[0]
+        if count > 1:
+            folder = common_folder(settled.places)
+            found += f"; at {_listed(within(place, folder) for place in settled.places)}"
+            where = Where(folder or self._folder)
         return Problem(
             code=code,
-            where=Where(self._folder),
+            where=where,
             found=found,
             fix=settled.fix,
             severity=settled.severity,
@@ -96,6 +102,24 @@ class Findings:
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Errors first, then warnings, then notes; within these the order stays."""
     return tuple(sorted(problems, key=lambda problem: _RANK[problem.severity]))
+
+
+def common_folder(places: Iterable[Where]) -> str:
+    """The file that all places are in, or the folder that holds all their files, or ""."""
+    files = {place.path for place in places if place.path}
+    if len(files) == 1:
+        return files.pop()
+    try:
+        return os.path.commonpath(files) if files else ""
+    except ValueError:  # absolute and relative paths together
+        return ""
+
+
+def within(place: Where, folder: str) -> str:
+    """A place as it is called by somebody who stands in the folder."""
+    if not folder or not place.path.startswith(folder):
+        return str(place)
+    return str(Where(place.path[len(folder) :].lstrip(os.sep), place.line, place.column, place.item))
 
 
 def _listed(parts: Iterable[str]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 
 from engine.annotations.codes import TITLES
+from engine.annotations.findings import common_folder, within
 from engine.errors import Problem, Where
 
 ALONE = 3
@@ -24,8 +24,8 @@ def group(problems: Iterable[Problem]) -> tuple[Problem, ...]:
         problems: Any problems; those of other areas are grouped likewise.
 
     Returns:
-        The problems in their order, each kind of more than `ALONE` findings as a single problem,
-        at the place of its first, which tells how many there are, in how many files, and the
+        The problems in their order, each kind of more than `ALONE` findings as a single problem at
+        the file or folder they share, which tells how many there are, in how many files, and the
         first of them.
     """
     kinds: dict[tuple[str, str, str], list[Problem]] = {}
@@ -36,27 +36,12 @@ def group(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def _as_one(kind: Sequence[Problem]) -> Problem:
     first = kind[0]
-    files = sorted({problem.where.path for problem in kind if problem.where.path})
+    num_files = len({problem.where.path for problem in kind if problem.where.path})
     title = TITLES.get(first.code, first.found.partition(":")[0])
     found = f"{title}, {len(kind)} times"
-    if len(files) > 1:
-        found += f" in {len(files)} files"
-    folder = _common_folder(files)
-    examples = "; ".join(f"{_place(problem.where, folder)} ({problem.found})" for problem in kind[:NUM_EXAMPLES])
+    if num_files > 1:
+        found += f" in {num_files} files"
+    folder = common_folder(problem.where for problem in kind)
+    examples = "; ".join(f"{within(problem.where, folder)} ({problem.found})" for problem in kind[:NUM_EXAMPLES])
     found += f": {examples}; and {len(kind) - NUM_EXAMPLES} more"
     return Problem(first.code, Where(folder), found, first.fix, first.severity)
-
-
-def _common_folder(files: Sequence[str]) -> str:
-    if len(files) == 1:
-        return files[0]
-    try:
-        return os.path.commonpath(files) if files else ""
-    except ValueError:  # absolute and relative paths together
-        return ""
-
-
-def _place(where: Where, folder: str) -> str:
-    if not folder or not where.path.startswith(folder):
-        return str(where)
-    return str(Where(where.path[len(folder) :].lstrip(os.sep), where.line, where.column, where.item))
