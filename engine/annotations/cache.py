@@ -9,6 +9,7 @@ by their content. A cache that can't be read or written is as good as none.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import time
@@ -21,7 +22,6 @@ import numpy as np
 import PIL
 from lxml import etree
 
-import engine
 from engine.annotations.folders import list_files
 from engine.annotations.labelfile import read_bounded
 from engine.annotations.picture import IMAGE_SUFFIXES, PictureFacts
@@ -29,9 +29,6 @@ from engine.annotations.records import SPLITS, Audit, ImageRecord, SplitRead, Sp
 from engine.errors import DataError, Problem
 from engine.recipe.schema import Classes, Dataset
 from engine.rundir import write_bytes_atomic
-
-FORMAT = 1
-"""Raised whenever the same data could be judged otherwise than before."""
 
 MAX_FILES = 32
 """Cached answers that are kept; the oldest go first."""
@@ -97,8 +94,7 @@ class AuditCache:
     def of(cls, folder: Path, dataset: Dataset, classes: Classes, *, decode: bool) -> AuditCache:
         """Look at the state of the data; opens no file but young ones."""
         key = hashlib.blake2b(digest_size=16)
-        versions = (FORMAT, engine.__version__, PIL.__version__, etree.LXML_VERSION, decode)
-        key.update(repr((versions, dataset.model_dump_json(), classes.model_dump_json())).encode())
+        key.update(repr((_judges(), decode, dataset.model_dump_json(), classes.model_dump_json())).encode())
         now = time.time_ns()
         state = [(path, _signature(path)) for path in _files(dataset)]
         key.update(repr(state).encode("utf-8", "surrogatepass"))
@@ -131,8 +127,7 @@ class PictureMemory:
     def of(cls, folder: Path, dataset: Dataset) -> PictureMemory:
         """The memory of a dataset's images."""
         roots = "\0".join(sorted({str(root.images) for split in SPLITS for root in dataset.roots(split)}))
-        versions = repr((FORMAT, engine.__version__, PIL.__version__))
-        name = hashlib.blake2b(f"{versions}{roots}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+        name = hashlib.blake2b(f"{_judges()}{roots}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
         path = folder / f"pictures-{name}.msgpack"
         return cls(path, _load(path, dict[str, tuple[Signature, PictureFacts]]) or {})
 
@@ -159,6 +154,15 @@ class PictureMemory:
         """Write down what was seen this time; files that are gone are forgotten."""
         if self._seen and self._seen != self._known:
             _save(self._path, self._seen)
+
+
+@functools.cache
+def _judges() -> str:
+    """What judges: this package's own code and the libraries that read. Another one may judge otherwise."""
+    code = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(path.read_bytes())
+    return repr((code.hexdigest(), PIL.__version__, etree.LXML_VERSION, np.__version__))
 
 
 def _files(dataset: Dataset) -> Iterator[str]:

@@ -160,3 +160,11 @@ def test_missing_folders_are_told_from_the_cache_until_they_are_there(folder: Vo
     assert ask(folder.dataset()).problems == ask(folder.dataset()).problems != ()
     (folder.root / "elsewhere").rename(folder.root / "val/images")
     assert ask(folder.dataset()).problems == ()
+
+
+def test_another_judge_is_asked_anew(folder: VocFolder, ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle()
+    ask(folder.dataset())
+    monkeypatch.setattr(cache, "_judges", lambda: "of another version")
+    ask(folder.dataset())
+    assert (ask.num_reads, ask.num_pictures) == (2, 6)
