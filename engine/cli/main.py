@@ -14,6 +14,7 @@ from engine.errors import EngineError
 
 # Command -> module that defines it as `command`, and the line that `engine --help` shows.
 _COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("engine.cli.init", "Write a recipe for a folder of labelled images."),
     "check": ("engine.cli.check", "Find everything wrong with recipes and their datasets."),
     "run": ("engine.cli.run", "Check recipes, queue them and train one after another."),
     "watch": ("engine.cli.watch", "Open the live dashboard."),
