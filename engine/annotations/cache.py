@@ -226,9 +226,9 @@ def _load(path: Path, kind: type[_Content]) -> _Content | None:
 
 
 def _save(path: Path, content: object) -> None:
-    body = msgspec.msgpack.encode(content)
-    # A full or read-only disk costs the next check its speed and nothing else.
-    with contextlib.suppress(OSError):
+    # A full or read-only disk, or a file name that isn't text, costs the next check its speed and nothing else.
+    with contextlib.suppress(OSError, UnicodeEncodeError):
+        body = msgspec.msgpack.encode(content)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomic(path, hashlib.blake2b(body, digest_size=16).digest() + body)
         files = sorted(path.parent.glob("*.msgpack"), key=lambda file: file.stat().st_mtime_ns, reverse=True)

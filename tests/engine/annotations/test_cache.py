@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -168,3 +169,12 @@ def test_another_judge_is_asked_anew(folder: VocFolder, ask: Asked, monkeypatch:
     monkeypatch.setattr(cache, "_judges", lambda: "of another version")
     ask(folder.dataset())
     assert (ask.num_reads, ask.num_pictures) == (2, 6)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names are always text there")
+def test_file_names_that_are_not_text(folder: VocFolder, ask: Asked) -> None:
+    folder.add("train", os.fsdecode(b"caf\xe9"))
+    found = ask(folder.dataset(val=None, val_fraction=0.3))
+    assert sum(counts.num_images for counts in found.summary.values()) == 3
+    assert all(str(problem).isprintable() for problem in found.problems)
+    assert len(ask(folder.dataset()).splits["train"].records) == 3
