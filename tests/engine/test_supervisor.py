@@ -147,6 +147,22 @@ def test_a_run_added_meanwhile_is_executed_too(queue: RunQueue) -> None:
     other.close()
 
 
+def test_a_run_added_while_the_supervisor_finds_nothing_left_is_executed_too(
+    queue: RunQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = queue.claim
+
+    def claim_just_too_early() -> QueueRow | None:
+        row = claim()
+        if row is None and not queue.rows():
+            enqueue(queue, "late")
+        return row
+
+    monkeypatch.setattr(queue, "claim", claim_just_too_early)
+    work(queue, FakeExecutor())
+    assert states(queue) == ["finished"]
+
+
 def test_a_worker_that_cant_be_started_fails_its_run_only(queue: RunQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the real curves too: the folder is gone for them as well
     monkeypatch.setattr(supervisor, "_POLL_S", 0.005)
@@ -298,6 +314,9 @@ JUDGEMENTS = {
     "said 0 without a word": ((started(),), 0, 0, ("failed", "exit code 0")),
     "broke while importing": (NEVER_STARTED, 1, 0, ("failed", "exit code 1")),
     "locked out": (NEVER_STARTED, EXIT_LOCKED, 0, ("failed", f"exit code {EXIT_LOCKED}")),
+    "an earlier attempt's failure isn't this one's": (
+        (started(), DIVERGED, started(attempt=2)), -9, 0, ("failed", "killed by signal 9"),
+    ),
     "an earlier attempt's stop isn't this one's": (
         (started(), STOPPED, started(attempt=2)), -9, 0, ("failed", "killed by signal 9"),
     ),

@@ -91,6 +91,13 @@ def test_a_persons_file_isnt_overwritten(engine: Ask, photos: Path, tmp_path: Pa
     assert mine.read_bytes() == before
 
 
+def test_an_input_isnt_overwritten_among_former_predictions_either(engine: Ask, photos: Path) -> None:
+    assert engine("predict", "tiny", photos / "a.png", "--out", "photos").code == 0
+    drawn = (photos / "a.jpg").read_bytes()
+    assert "would be overwritten" in engine("predict", "tiny", photos / "a.jpg", "--out", "photos").err
+    assert (photos / "a.jpg").read_bytes() == drawn
+
+
 def test_pictures_of_the_same_name_are_both_drawn(engine: Ask, photos: Path, tmp_path: Path) -> None:
     write_photo(photos / "deep" / "A.png", [])
     assert engine("predict", "tiny", photos, "--out", "out").code == 0
