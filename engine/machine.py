@@ -6,6 +6,7 @@ and nobody is refused for it.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -57,8 +58,11 @@ def _num_nvidia_nodes() -> int:
 def _num_by_nvidia_smi() -> int:
     """As `nvidia-smi` lists them: under WSL there are no device nodes."""
     program = shutil.which("nvidia-smi", path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/lib/wsl/lib")
-    if program is None:
-        return 0
+    return 0 if program is None else _count_listed(program)
+
+
+@functools.cache  # a stuck driver is waited for once, not for each recipe
+def _count_listed(program: str) -> int:
     try:
         told = subprocess.run(
             [program, "-L"], capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT_S, check=True

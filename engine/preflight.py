@@ -15,7 +15,7 @@ from engine.catalogue import ARCHS
 from engine.errors import Problem, RecipeError, Where, has_errors
 from engine.needs import WeightsCheck, device_problems, disk_problems, memory_problems
 from engine.recipe.load import LoadedRecipe, load_recipes
-from engine.recipe.schema import Recipe
+from engine.recipe.schema import Model, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,14 @@ class _Examiner:
             return Report(path, (), tuple(error.problems), None)
         problems: dict[Problem, None] = {}  # a set that keeps its order: a sweep's runs share most problems
         found: Audit | None = None
+        seen: set[tuple[int, Model, str]] = set()
         for loaded in recipes:
-            found = self._audit(path, loaded.recipe)
-            problems |= dict.fromkeys([*found.problems, *self._of_one_run(path, loaded.recipe, found)])
+            recipe = loaded.recipe
+            found = self._audit(path, recipe)
+            asked = (id(found), recipe.model, recipe.hardware.device)
+            if asked not in seen:  # the runs of a sweep mostly need the same
+                seen.add(asked)
+                problems |= dict.fromkeys([*found.problems, *self._of_one_run(path, recipe, found)])
         return Report(path, tuple(recipes), in_order(problems), found)
 
     def _audit(self, path: Path, recipe: Recipe) -> Audit:

@@ -17,6 +17,9 @@ from engine.scaffold.tree import Folder, Tree
 
 FORMAT_WORDS: Mapping[Format, str] = {"voc": "Pascal VOC XML", "coco": "COCO JSON", "yolo": "YOLO txt"}
 
+MAX_CLASS_NAME = 200
+"""Characters of the longest class name that a recipe may hold."""
+
 _SAMPLES = 20
 _SNIFFED_BYTES = 4096
 _MAX_JSON_FILES = 50
@@ -105,7 +108,12 @@ def _coco_files(tree: Tree) -> dict[tuple[Folder, str], list[str]]:
     return files
 
 
-# --- YOLO's class names ---
+# --- class names ---
+
+
+def is_class_name(name: str) -> bool:
+    """Whether a recipe may hold it as a class."""
+    return 0 < len(name) <= MAX_CLASS_NAME
 
 
 def yolo_names(tree: Tree) -> YoloNames | None:
@@ -140,8 +148,11 @@ def _likelihood(name: str) -> int:
 def _read_names(path: Path) -> YoloNames | None:
     try:
         if path.suffix.lower() == ".names":
-            lines = [line.strip() for line in read_bounded(path, MAX_NAMES_BYTES).decode().splitlines()]
-            return YoloNames(path, {index: name for index, name in enumerate(lines) if name}, readable=False)
+            lines = [line.strip() for line in read_bounded(path, MAX_NAMES_BYTES).decode().strip().splitlines()]
+            # The recipe will hold these lines in place of the file: each must be a class, and its id its place.
+            if not lines or len(set(lines)) < len(lines) or not all(map(is_class_name, lines)):
+                return None
+            return YoloNames(path, dict(enumerate(lines)), readable=False)
         return YoloNames(path, read_names(path))
     except (DataError, UnicodeDecodeError):
         return None  # some other YAML

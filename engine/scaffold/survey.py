@@ -12,11 +12,12 @@ from pathlib import Path
 from engine.annotations import Audit, Split, audit
 from engine.annotations.codes import TITLES
 from engine.annotations.findings import Findings
+from engine.annotations.folders import composed
 from engine.annotations.records import SPLITS
 from engine.annotations.sources import list_items
 from engine.errors import DataError, Problem, Where
 from engine.recipe.schema import Classes, Dataset
-from engine.scaffold.formats import YoloNames
+from engine.scaffold.formats import YoloNames, is_class_name
 from engine.scaffold.layout import Layout
 
 VAL_FRACTION = 0.2
@@ -105,8 +106,9 @@ def class_map(dataset: Dataset, names: YoloNames | None) -> ClassMap:
         if dataset.format == "yolo":
             return ClassMap(told, {})
         return _divided(dataset, told)
-    order = [name for name in names.names.values() if name in counts]
-    unused = tuple(name for name in names.names.values() if name not in counts)
+    named = [composed(name) for name in names.names.values()]
+    order = [name for name in named if name in counts]
+    unused = tuple(name for name in named if name and name not in counts)
     return _divided(dataset, {name: counts[name] for name in dict.fromkeys(order)}, unused)
 
 
@@ -119,15 +121,15 @@ def _divided(dataset: Dataset, counts: Counts, unused: tuple[str, ...] = ()) -> 
 
 
 def _counts(dataset: Dataset, names: YoloNames | None) -> dict[str, Counter[Split]]:
-    ids = names.names if names is not None else {}
-    stand_in = tuple(ids[index] for index in sorted(ids)) if names is not None and not names.readable else ("class0",)
+    # Without a file that the recipe can point to, ids count the class map's names.
+    stand_in = ("class0",) if names is None or names.readable else tuple(names.names.values())
     counts: dict[str, Counter[Split]] = {}
     for split in SPLITS:
-        for name in _objects(dataset, Classes(names=tuple(dict.fromkeys(stand_in))), split):
-            counts.setdefault(name, Counter())[split] += 1
+        for name in _objects(dataset, Classes(names=stand_in), split):
+            counts.setdefault(composed(name), Counter())[split] += 1
     if names is None and dataset.format == "yolo":
         return _numbered(counts)
-    return {name: found for name, found in counts.items() if name and not _UNNAMED.fullmatch(name)}
+    return {name: found for name, found in counts.items() if is_class_name(name) and not _UNNAMED.fullmatch(name)}
 
 
 def _objects(dataset: Dataset, classes: Classes, split: Split) -> Iterator[str]:

@@ -365,3 +365,17 @@ def test_boxes_that_vanish_at_the_input_size_are_warned_of(
     [report] = preflight([write_recipe(tmp_path, tmp_path, model={"min_size": sides[0], "max_size": sides[1]})])
     assert report.ok
     assert ("D133" in codes(list(report.problems))) == expected
+
+
+def test_what_a_sweeps_runs_share_is_looked_at_once(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("engine.preflight.device_problems", lambda hardware, _: asked.append(hardware.device) or [])
+    swept = {"optimizer.lr": [0.1, 0.01, 0.001], "hardware.device": ["cpu", "auto"]}
+    path = write_recipe(tmp_path, dataset)
+    lists = "".join(f'"{key}" = {value}\n'.replace("'", '"') for key, value in swept.items())
+    path.write_text(f"{path.read_text()}\n[sweep]\n{lists}")
+    [report] = preflight([path])
+    assert len(report.recipes) == 6
+    assert sorted(asked) == ["auto", "cpu"]

@@ -295,6 +295,34 @@ def test_a_rare_misspelling_is_pointed_out(data: Path) -> None:
     assert '# aliases = { keybord = "keyboard" }' in text
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "a" * 300, "mug\nlaptop", 'a "quoted" #name', "\x1b[31mred", "caf\u00e9", "cafe\u0301", "class id 3", "true",
+        "]",
+    ],
+    ids=ascii,
+)
+def test_odd_class_names_are_kept_or_told(data: Path, name: str) -> None:
+    for n in range(12):
+        photo(data / "images" / f"{n}.jpg")
+    coco(data / "labels.json", [f"images/{n}.jpg" for n in range(12)], ["mug", name])
+    plan = scaffold(data)
+    assert "mug" in recipe_of(plan).classes.names
+    assert set(errors(checked(plan))) <= {"D105"}
+    assert "\x1b" not in plan.path.read_text()
+
+
+@pytest.mark.parametrize(
+    "content", ["mug\nmug\n", "mug\n\nlaptop\n", "a" * 300, "\n"], ids=["twice", "gap", "long", "blank"]
+)
+def test_names_that_are_no_names_are_passed_over(data: Path, content: str) -> None:
+    for n in range(12):
+        yolo(data / f"{n}.jpg", data / f"{n}.txt", (0, 1))
+    (data / "obj.names").write_text(content)
+    assert recipe_of(scaffold(data)).classes.names == ("class0", "class1")
+
+
 # --- dirt ---
 
 
