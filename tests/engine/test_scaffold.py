@@ -298,8 +298,8 @@ def test_a_rare_misspelling_is_pointed_out(data: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "", "a" * 300, "mug\nlaptop", 'a "quoted" #name', "\x1b[31mred", "caf\u00e9", "cafe\u0301", "class id 3", "true",
-        "]",
+        "", "a" * 300, "mug\nlaptop", 'a "quoted" #name', "\x1b[31mred", "caf\u00e9", "cafe\u0301", "class id 3",
+        "true", "]",
     ],
     ids=ascii,
 )
