@@ -8,6 +8,7 @@ survives a power cut. A damaged file is kept aside and the queue rebuilt from th
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import sqlite3
 import time
@@ -18,11 +19,14 @@ from typing import Literal
 
 from engine.errors import QueueError, Where
 from engine.events import EventTail, RunEnded, RunStarted
-from engine.rundir import QUEUE_FILE, RunDir, list_run_dirs, run_number
+from engine.rundir import QUEUE_FILE, FileLock, RunDir, list_run_dirs, run_number
 
 State = Literal["queued", "held", "running", "stopping", "finished", "failed", "cancelled"]
 ACTIVE: tuple[State, ...] = ("running", "stopping")
 OVER: tuple[State, ...] = ("finished", "failed", "cancelled")
+
+_REBUILD_LOCK = "queue.rebuild.lock"
+_REBUILD_PATIENCE_S = 60.0
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -128,6 +132,16 @@ class RunQueue:
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:
+            return self._replace_damaged(on_rebuild)
+
+    def _replace_damaged(self, on_rebuild: Callable[[str], None] | None) -> sqlite3.Connection:
+        """Keep a damaged file aside and build the queue anew; one process at a time."""
+        lock = FileLock(self._path.with_name(_REBUILD_LOCK))
+        if not lock.acquire(patience_s=_REBUILD_PATIENCE_S):
+            raise OSError("another process is rebuilding it")
+        try:
+            with contextlib.suppress(sqlite3.DatabaseError):
+                return self._connect()  # somebody was faster
             aside = self._path.with_name(f"queue.damaged-{time.time_ns()}.db")
             self._path.rename(aside)
             for suffix in ("-journal", "-wal", "-shm"):
@@ -141,6 +155,8 @@ class RunQueue:
                     f"from {count} run folders"
                 )
             return db
+        finally:
+            lock.release()
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
@@ -244,7 +260,10 @@ class RunQueue:
             if found is None:
                 return None
             row = _row(found)
-            self._move(row, "running", attempt=row.attempt + 1, started_at=row.started_at or time.time(), ended_at=None)
+            self._move(
+                row, "running", attempt=row.attempt + 1, started_at=row.started_at or time.time(), ended_at=None,
+                reason="", cause="",
+            )
             return self.row(row.run)
 
     def mark_stopping(self, row: QueueRow) -> QueueRow:
@@ -322,10 +341,12 @@ def _rebuild(db: sqlite3.Connection, runs_dir: Path) -> int:
     with _immediate(db):
         for run_dir in run_dirs:
             state, reason, cause, attempt = _state_from_events(run_dir)
+            # The hash of a recipe is that of its resolved form, byte for byte.
+            digest = hashlib.sha256(run_dir.resolved.read_bytes()).hexdigest()
             db.execute(
                 "INSERT OR IGNORE INTO runs (run, number, recipe_path, recipe_hash, state, attempt, reason, cause,"
                 " queued_at) VALUES (?,?,?,?,?,?,?,?,?)",
-                (run_dir.run_id, run_number(run_dir.run_id), str(run_dir.recipe), "", state, attempt,
+                (run_dir.run_id, run_number(run_dir.run_id), str(run_dir.recipe), digest, state, attempt,
                  reason, cause, run_dir.resolved.stat().st_mtime),
             )
     return len(run_dirs)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from engine.errors import EngineError, TrainingError
+from engine.errors import DataError, EngineError, RecipeError, TrainingError, WeightsError
 from engine.events import EventLog, MessageEvent, RunEnded
 from engine.models.checkpoint import load_newest, remove_leftovers
 from engine.recipe.load import read_resolved
@@ -109,10 +109,15 @@ def _record_failure(run_dir: RunDir, error: Exception) -> int:
     return EXIT_FAILED
 
 
+_CAUSES: dict[type[EngineError], str] = {
+    DataError: "data error", WeightsError: "weights error", RecipeError: "recipe error",
+}
+
+
 def explain_failure(error: Exception) -> tuple[str, str]:
     """The recorded cause of a failure, and the reason in words a person can act on."""
     if isinstance(error, EngineError):
-        cause = error.cause if isinstance(error, TrainingError) else "data error"
+        cause = error.cause if isinstance(error, TrainingError) else _CAUSES.get(type(error), "error")
         return cause, "; ".join(str(problem) for problem in error.problems)
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
         return "out of memory", (

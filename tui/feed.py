@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
-from urllib.parse import quote
 
 from PIL.Image import Image
 
 from engine.events import EventTail
+from engine.queuereader import QueueReading, read_queue
 from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, is_locked, list_run_dirs, run_number
-from engine.runqueue import QueueRow, State
+from engine.runqueue import QueueRow
 from tui.logtail import LogTail
 from tui.pictures import PictureShelf
 from tui.view import RunView, apply_all, forget_events
@@ -98,47 +96,6 @@ Change = RunChange | FleetChange | LogChange | PictureChange | FeedFailure
 
 
 # --- the queue ---
-
-
-@dataclass(frozen=True, slots=True)
-class QueueReading:
-    """The queue's rows by run, or why there are none."""
-
-    rows: dict[str, QueueRow]
-    trouble: str = ""
-
-
-def read_queue(runs_dir: Path, timeout_s: float = 0.3) -> QueueReading:
-    """Every row of the queue, without ever writing; no rows when there is no queue.
-
-    Args:
-        runs_dir: The runs folder.
-        timeout_s: How long to wait for a writer.
-    """
-    path = runs_dir / QUEUE_FILE
-    if not path.exists():
-        return QueueReading({})
-    columns = ", ".join(field.name for field in fields(QueueRow))
-    try:
-        with contextlib.closing(
-            sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=timeout_s)
-        ) as db:
-            rows = [_row(values) for values in db.execute(f"SELECT {columns} FROM runs ORDER BY number")]  # noqa: S608
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        return QueueReading({}, f"the queue can't be read ({error}); showing what the run folders say")
-    return QueueReading({row.run: row for row in rows if run_number(row.run) is not None})
-
-
-def _row(values: tuple[object, ...]) -> QueueRow:
-    """A row whose types were checked; a foreign file may hold anything."""
-    row = QueueRow(*values)  # type: ignore[arg-type]
-    texts = (row.run, row.recipe_path, row.state, row.reason, row.cause)
-    times = (row.queued_at, row.started_at, row.ended_at)
-    if not all(isinstance(text, str) for text in texts) or row.state not in get_args(State):
-        raise ValueError("it isn't a queue of this version")
-    if not isinstance(row.attempt, int) or not all(isinstance(value, float | int | None) for value in times):
-        raise TypeError("it isn't a queue of this version")
-    return row
 
 
 class _QueueReader:

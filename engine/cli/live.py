@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.options import count, duration, figure
-from engine.cli.status import STATE_LOOKS, elapsed_s, remaining_s
+from engine.cli.status import STATE_LOOKS, elapsed_s, read_progress, remaining_s
 from engine.errors import printable
 from engine.events import EpochEvent, Event, EventTail, MessageEvent, RunStarted, StepEvent
 from engine.progress import RunProgress, advance
@@ -21,6 +21,11 @@ from engine.rundir import RunDir
 from engine.runqueue import QueueRow, RunQueue
 
 _MOST_ROWS = 20
+_REDRAW_S = 0.5
+_NARROW = 80
+_LEFT_OUT_WHEN_NARROW = ("bar", "loss", "elapsed")
+# Columns that the rest of a row takes with a name of ordinary length.
+_WIDTH_BESIDE_BAR = 76
 
 
 class RunReader:
@@ -125,14 +130,15 @@ def plain_line(event: Event, progress: RunProgress) -> str:
 
 
 class LiveTable:
-    """A table of the queue that redraws itself."""
+    """A table of the queue, redrawn when ticked: no thread of its own, for SQLite wants one thread."""
 
     def __init__(self, console: Console, queue: RunQueue) -> None:
         self._queue = queue
         self._progress: dict[str, RunProgress] = {}
         self._reader: RunReader | None = None
         self._run = ""
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
+        self._drawn_at = 0.0
+        self._live = Live(console=console, auto_refresh=False)
         self._live.start()
 
     def start(self, row: QueueRow) -> None:
@@ -145,45 +151,68 @@ class LiveTable:
         if self._reader is not None:
             self._reader.read()
             self._progress[self._run] = self._reader.progress
+        if time.monotonic() - self._drawn_at >= _REDRAW_S:
+            self._redraw()
+
+    def _redraw(self) -> None:
+        self._drawn_at = time.monotonic()
+        self._live.update(self._render(), refresh=True)
 
     def end(self, row: QueueRow) -> None:
         """An attempt ended."""
         self.tick()
         self._reader, self._run = None, row.run
+        self._redraw()
 
     def note(self, text: str) -> None:
         """Something to say."""
         self._live.console.print(printable(text), soft_wrap=True)
 
     def close(self) -> None:
-        """The queue is done with."""
+        """The queue is done with; its last state stays on the screen."""
+        self._redraw()
         self._live.stop()
+
+    @property
+    def _bar_width(self) -> int:
+        return max(6, min(24, self._live.console.width - _WIDTH_BESIDE_BAR))
 
     def _render(self) -> Group:
         rows = self._queue.rows()
         here = next((index for index, row in enumerate(rows) if row.run == self._run), len(rows) - 1)
         first = max(0, min(here - _MOST_ROWS // 2, len(rows) - _MOST_ROWS))
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("", "run", "", "epoch", "loss", "AP50", "elapsed", "left", ""):
-            table.add_column(heading, justify="right" if heading in ("epoch", "loss", "AP50") else "left", no_wrap=True)
+        headings = ("", "run", "bar", "epoch", "loss", "AP50", "elapsed", "left", "state")
+        narrow = self._live.console.width < _NARROW
+        shown = [heading for heading in headings if not (narrow and heading in _LEFT_OUT_WHEN_NARROW)]
+        for heading in shown:
+            justify: Literal["left", "right"] = "right" if heading in ("epoch", "loss", "AP50") else "left"
+            table.add_column("" if heading == "bar" else heading, justify=justify, no_wrap=True)
         for row in rows[first : first + _MOST_ROWS]:
-            table.add_row(*self._cells(row))
+            cells = dict(zip(headings, self._cells(row), strict=True))
+            table.add_row(*(cells[heading] for heading in shown))
         hidden = len(rows) - min(len(rows), _MOST_ROWS)
         foot = f"{count(hidden, 'more run')} not shown; " if hidden else ""
         return Group(
             table, Text(f"{foot}Ctrl-C saves and stops, twice stops at once; `engine watch` shows more", style="dim")
         )
 
+    def _progress_of(self, row: QueueRow) -> RunProgress:
+        if row.run not in self._progress:  # it was worked on before this table began
+            self._progress[row.run] = read_progress(RunDir(self._queue.runs_dir / row.run))
+        return self._progress[row.run]
+
     def _cells(self, row: QueueRow) -> list[Text | ProgressBar]:
-        progress = self._progress.get(row.run, RunProgress())
+        progress = self._progress_of(row)
         symbol, style = STATE_LOOKS[row.state]
         active = row.state in ("running", "stopping")
         doing = progress.phase if active and progress.phase else row.state
         epochs = f"{progress.epoch}/{progress.num_epochs}" if progress.num_epochs else "-"
         return [
             Text(symbol, style), Text(printable(row.run)),
-            ProgressBar(total=1.0, completed=progress.fraction, width=24), Text(epochs), Text(figure(progress.loss)),
-            Text(figure(progress.best_ap50)), Text(duration(elapsed_s(row, progress) or None)),
+            ProgressBar(total=1.0, completed=progress.fraction, width=self._bar_width),
+            Text(epochs), Text(figure(progress.loss)), Text(figure(progress.best_ap50)),
+            Text(duration(elapsed_s(row, progress) or None)),
             Text(duration(remaining_s(row, progress))),
             Text(printable(row.reason), style, overflow="ellipsis") if row.reason else Text(doing, style),
         ]

@@ -116,6 +116,14 @@ def output_paths(paths: Sequence[Path], target: Path) -> list[tuple[Path, Path]]
     return pairs
 
 
+def _is_ours(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.keys() >= {"run", "threshold", "images"}
+
+
 def refuse_overwriting(pairs: Sequence[tuple[Path, Path]], target: Path) -> None:
     """Stop before a person's file is overwritten; only a folder of former predictions may be.
 
@@ -123,8 +131,8 @@ def refuse_overwriting(pairs: Sequence[tuple[Path, Path]], target: Path) -> None
         DataError: A file to be written is there and isn't a former prediction.
     """
     inputs = {path.resolve() for path, _ in pairs}
-    ours = (target / "predictions.json").exists()
-    for _, drawn_path in pairs:
+    ours = _is_ours(target / "predictions.json")
+    for drawn_path in (target / "predictions.json", *(drawn_path for _, drawn_path in pairs)):
         if drawn_path.resolve() in inputs or (drawn_path.exists() and not ours):
             raise DataError.of(
                 "X104", str(drawn_path), "this file would be overwritten", "name another folder with --out"

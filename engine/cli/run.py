@@ -44,7 +44,7 @@ def command(
     refused = False
     loaded: list[LoadedRecipe] = []
     if recipes:
-        reports = examine(recipes, overrides)
+        reports = examine(recipes, overrides, runs_dir)
         refused = not all(report.ok for report in reports)
         if refused or any(report.problems for report in reports):
             print_reports(reports, consequence=", not queued" if skip_bad else ", nothing queued", stderr=True)
@@ -56,8 +56,7 @@ def command(
     waited_for = _enqueue(queue, loaded)
     lock = supervisor_lock(runs_dir)
     if not lock.acquire(_LOCK_PATIENCE_S):
-        out.print("another `engine run` is at work on this folder; it takes these runs up. `engine watch` shows it.")
-        sys.exit(1 if refused else 0)
+        sys.exit(_hand_over(queue, refused=refused))
     stop = StopRequest()
     on_terminal = sys.stdout.isatty() and not plain
     show: Show = LiveTable(out, queue) if on_terminal else PlainLines(out, runs_dir)
@@ -65,6 +64,16 @@ def command(
     with _ctrl_c(stop):
         _supervise(queue, lock, stop, show, executed)
     sys.exit(_conclude(queue, executed, waited_for, stop, refused=refused))
+
+
+def _hand_over(queue: RunQueue, *, refused: bool) -> int:
+    """Say what becomes of the runs where another process holds the queue; returns the exit code."""
+    out = console()
+    if any(row.state == "stopping" for row in queue.rows()):
+        out.print("another `engine run` is saving and stopping; run `engine run` again when it has, to go on")
+        return 1
+    out.print("another `engine run` is at work on this folder; it takes these runs up. `engine watch` shows it.")
+    return 1 if refused else 0
 
 
 def _enqueue(queue: RunQueue, loaded: list[LoadedRecipe]) -> list[str]:

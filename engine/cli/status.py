@@ -12,13 +12,15 @@ from rich.text import Text
 
 from engine.cli.options import duration, figure, runs_option
 from engine.cli.printing import console
-from engine.errors import printable
+from engine.errors import QueueError, printable
 from engine.events import EventTail
 from engine.progress import RunProgress, fold
+from engine.queuereader import read_queue
 from engine.rundir import QUEUE_FILE, RunDir
-from engine.runqueue import QueueRow, RunQueue
+from engine.runqueue import QueueRow
 
 _WIDE = 100
+_BUSY_TIMEOUT_S = 10.0
 
 # A word and a shape for every state: never colour alone.
 STATE_LOOKS = {
@@ -50,13 +52,13 @@ def command(runs_dir: Path, *, as_json: bool) -> None:
 
 
 def _rows(runs_dir: Path) -> list[QueueRow]:
-    if not (runs_dir / QUEUE_FILE).exists():
-        return []
-    queue = RunQueue(runs_dir)
-    try:
-        return queue.rows()
-    finally:
-        queue.close()
+    reading = read_queue(runs_dir, timeout_s=_BUSY_TIMEOUT_S)
+    if reading.trouble:
+        raise QueueError.of(
+            "Q106", str(runs_dir / QUEUE_FILE), reading.trouble,
+            "`engine run` sets a damaged queue aside and rebuilds it from the run folders; `engine watch` shows those",
+        )
+    return list(reading.rows.values())
 
 
 def read_progress(run_dir: RunDir) -> RunProgress:

@@ -133,7 +133,7 @@ def test_a_second_worker_on_the_same_run_is_turned_away(tmp_path: Path, environm
     [
         pytest.param(Diverged(()), "diverged", "", id="diverged"),
         pytest.param(DataError.of("D109", "a.jpg", "broken", "replace it"), "data error", "a.jpg", id="data"),
-        pytest.param(EngineError(()), "data error", "", id="any other of ours"),
+        pytest.param(EngineError(()), "error", "", id="any other of ours"),
         pytest.param(MemoryError(), "out of memory", "training.batch_size", id="out of memory"),
         pytest.param(torch.OutOfMemoryError("CUDA"), "out of memory", "training.batch_size", id="GPU out of memory"),
         pytest.param(

@@ -191,6 +191,6 @@ def test_a_queue_of_a_newer_engine(engine: Ask, tmp_path: Path) -> None:
     queue = RunQueue(tmp_path / "runs")
     queue._db.execute("PRAGMA user_version=9")
     queue.close()
-    answer = engine("status")
+    answer = engine("run")
     assert answer.code == 1
     assert "newer engine" in answer.err
