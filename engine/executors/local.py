@@ -16,9 +16,10 @@ from collections.abc import Sequence
 
 from engine.rundir import RunDir
 
-# OpenMP threads that spin while they wait for each other slow training several times over as soon as anything
-# else uses the cores (bench/omp_wait.py measures it); a person's own setting wins.
-_WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+# How long libgomp's threads spin while they wait for each other before they sleep. The default is so long that two
+# trainings on one machine slow each other several times over; this costs nothing on a machine left alone
+# (tests/bench/omp_wait.py measures both). A person's own setting wins.
+_WORKER_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 
 
 class LocalExecution:

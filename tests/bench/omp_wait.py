@@ -1,15 +1,14 @@
 """What it costs when training threads spin while they wait: `python -m tests.bench.omp_wait`.
 
-Trains a small Faster R-CNN for some steps in fresh processes, with OpenMP's waiting threads spinning
-(the default) and sleeping (`OMP_WAIT_POLICY=PASSIVE`, what engine's workers get), on a machine left
-alone and beside as many busy processes as there are cores. Rounds are interleaved; the ratios of the
-medians are what counts.
+Trains a small Faster R-CNN for some steps in fresh processes: with libgomp's default, with the short
+spinning that engine's workers get, and with threads that sleep at once; on a machine left alone, beside
+as many busy processes as there are cores, and beside a second training. Rounds are interleaved; the
+ratios of the medians are what counts.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import statistics
 import subprocess
@@ -20,6 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 _WARM_UP = 2
+WAITING: dict[str, dict[str, str]] = {
+    "default": {}, "engine's workers": {"GOMP_SPINCOUNT": "10000"}, "sleep at once": {"OMP_WAIT_POLICY": "PASSIVE"},
+}
 
 
 def steps(num_steps: int) -> None:
@@ -48,29 +50,33 @@ def steps(num_steps: int) -> None:
     print(statistics.median(seconds[_WARM_UP:]))
 
 
-def _spin() -> None:
-    while True:
-        pass
+def _environment(case: str) -> dict[str, str]:
+    rest = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    return rest | WAITING[case]
 
 
-def _environment(policy: str) -> dict[str, str]:
-    rest = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    return rest | ({"OMP_WAIT_POLICY": policy} if policy else {})
+def _beside(company: str, case: str) -> list[subprocess.Popen[bytes]]:
+    """Start what the measured training has to share the machine with."""
+    commands = {
+        "nothing": [],
+        "busy processes": [[sys.executable, "-c", "while True: pass"]] * (os.cpu_count() or 1),
+        "a second training": [[sys.executable, "-m", "tests.bench.omp_wait", "--steps", "100000"]],
+    }[company]
+    return [subprocess.Popen(command, env=_environment(case), stdout=subprocess.DEVNULL) for command in commands]
 
 
-def measure(policy: str, num_busy: int, num_steps: int) -> float:
-    """Median seconds of a step in a fresh process, beside `num_busy` busy ones."""
-    busy = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(num_busy)]
-    for process in busy:
-        process.start()
+def measure(case: str, company: str, num_steps: int) -> float:
+    """Median seconds of a step in a fresh process."""
+    others = _beside(company, case)
     try:
         found = subprocess.run(
             [sys.executable, "-m", "tests.bench.omp_wait", "--steps", str(num_steps)],
-            env=_environment(policy), check=True, capture_output=True, text=True,
+            env=_environment(case), check=True, capture_output=True, text=True,
         )
     finally:
-        for process in busy:
+        for process in others:
             process.kill()
+            process.wait()
     return float(found.stdout)
 
 
@@ -83,20 +89,17 @@ def main() -> None:
     if arguments.steps:
         steps(arguments.steps)
         return
-    cores = os.cpu_count() or 1
-    cases = [(policy, busy) for busy in (0, cores) for policy in ("", "PASSIVE")]
-    seconds: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
+    cases = [(case, company) for company in ("nothing", "busy processes", "a second training") for case in WAITING]
+    seconds: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
     for _ in range(arguments.rounds):
         for case in cases:
             seconds[case].append(measure(*case, num_steps=8))
-    table = Table("waiting threads", "busy processes", "median s a step", "min-max", "ratio to spinning")
-    for policy, busy in cases:
-        own = seconds[policy, busy]
-        ratio = statistics.median(own) / statistics.median(seconds["", busy])
-        table.add_row(
-            {"": "spin", "PASSIVE": "sleep"}[policy], str(busy), f"{statistics.median(own):.3f}",
-            f"{min(own):.3f}-{max(own):.3f}", f"{ratio:.2f}",
-        )
+    table = Table("beside", "waiting threads", "median s a step", "min-max", "ratio to the default")
+    for waiting, company in cases:
+        own = seconds[waiting, company]
+        ratio = statistics.median(own) / statistics.median(seconds["default", company])
+        span = f"{min(own):.3f}-{max(own):.3f}"
+        table.add_row(company, waiting, f"{statistics.median(own):.3f}", span, f"{ratio:.2f}")
     Console().print(table)
 
 
