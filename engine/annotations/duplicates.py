@@ -94,12 +94,13 @@ def _repeated_bytes(entries: list[_Entry]) -> Iterator[tuple[_Entry, _Entry]]:
     for alike in sizes.values():
         owners: dict[bytes, _Entry] = {}
         for entry in alike if len(alike) > 1 else ():
-            first = owners.setdefault(_digest(entry.path), entry)
+            first = owners.setdefault(digest(entry.path), entry)
             if first is not entry:
                 yield entry, first
 
 
-def _digest(path: str) -> bytes:
+def digest(path: str) -> bytes:
+    """A hash of a file's bytes; of its path when it can't be read, so that it equals no other."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             return hashlib.file_digest(file, "blake2b").digest()
@@ -149,7 +150,7 @@ def _same_file(entry: _Entry, first: _Entry) -> Problem:
 
 
 def _same_bytes(dataset: Dataset, entry: _Entry, first: _Entry) -> Problem:
-    found = f"byte for byte the same picture as {first.path}"
+    found = f"byte for byte the same picture as {_called(first, entry)}"
     if not _same_labels(entry.record, first.record):
         found += ", with other labels"
     if entry.split == first.split:
@@ -161,12 +162,18 @@ def _same_bytes(dataset: Dataset, entry: _Entry, first: _Entry) -> Problem:
     return Problem(codes.IMAGE_LEAKED, Where(entry.path), found, fix, severity)
 
 
+def _called(first: _Entry, beside: _Entry) -> str:
+    """A picture by its name alone where it lies in the same folder as the one it is compared with."""
+    folder, _, name = first.path.rpartition(os.sep)
+    return name if folder == beside.path.rpartition(os.sep)[0] else first.path
+
+
 def _same_labels(first: ImageRecord, second: ImageRecord) -> bool:
     return np.array_equal(first.boxes_xyxy, second.boxes_xyxy) and np.array_equal(first.labels, second.labels)
 
 
 def _near_problem(entry: _Entry, first: _Entry) -> Problem:
-    found = f"nearly the same picture as {first.path}"
+    found = f"nearly the same picture as {_called(first, entry)}"
     if entry.split == first.split:
         fix = "nothing, unless many are: then they count for more than the others"
         return Problem(codes.IMAGE_NEARLY_TWICE, Where(entry.path), found, fix, "note")

@@ -88,7 +88,7 @@ class Findings:
         where = settled.places[0]
         if count > 1:
             folder = common_folder(settled.places)
-            found += f"; at {_listed(within(place, folder) for place in settled.places)}"
+            found += f"; at {_listed(dict.fromkeys(within(place, folder) for place in settled.places))}"
             where = Where(folder or self._folder)
         return Problem(
             code=code,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from engine.annotations.codes import TITLES
+from engine.annotations.codes import CLASS_UNKNOWN, TITLES
 from engine.annotations.findings import common_folder, within
 from engine.errors import Problem, Where
 
-ALONE = 3
+ALONE = 4
 """Up to so many findings of one kind are told one by one."""
 
 NUM_EXAMPLES = 3
+NUM_WORDINGS = 12
+"""So many unknown classes are told with their counts: which they are matters more than where."""
 
 
 def group(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -42,6 +45,13 @@ def _as_one(kind: Sequence[Problem]) -> Problem:
     if num_files > 1:
         found += f" in {num_files} files"
     folder = common_folder(problem.where for problem in kind)
-    examples = "; ".join(f"{within(problem.where, folder)} ({problem.found})" for problem in kind[:NUM_EXAMPLES])
-    found += f": {examples}; and {len(kind) - NUM_EXAMPLES} more"
+    if first.code == CLASS_UNKNOWN:
+        wordings = Counter(problem.found for problem in kind)
+        told = [f"{words} ({number})" for words, number in wordings.most_common(NUM_WORDINGS)]
+        told += [f"and {len(wordings) - NUM_WORDINGS} more"] * (len(wordings) > NUM_WORDINGS)
+        found += f": {'; '.join(told)}; first {within(first.where, folder)}"
+        return Problem(first.code, Where(folder), found, first.fix, first.severity)
+    told = [f"{within(problem.where, folder)} ({problem.found})" for problem in kind[:NUM_EXAMPLES]]
+    told.append(f"and {len(kind) - NUM_EXAMPLES} more, which `engine check --all` tells")
+    found += f": {'; '.join(told)}"
     return Problem(first.code, Where(folder), found, first.fix, first.severity)

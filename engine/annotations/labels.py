@@ -10,6 +10,8 @@ from engine.recipe.schema import Classes
 
 IGNORED = -1
 MAX_SUGGESTIONS = 100
+# Below it, "skateboard" would be taken for "keyboard".
+_LIKENESS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +46,5 @@ class LabelMap:
 
     def _nearest(self, name: str) -> str | None:
         lower = {known.lower(): index for known, index in self.indices.items() if index != IGNORED}
-        near = difflib.get_close_matches(composed(name)[:200].lower(), lower, n=1, cutoff=0.7)
+        near = difflib.get_close_matches(composed(name)[:200].lower(), lower, n=1, cutoff=_LIKENESS)
         return self.names[lower[near[0]]] if near else None

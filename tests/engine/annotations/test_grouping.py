@@ -31,7 +31,7 @@ def test_thousands_read_as_one() -> None:
     assert told.found == (
         'empty box, 4000 times in 10 files: 0.xml:0  object 0 "mug" (empty box: width is 0 px); '
         '1.xml:1  object 1 "mug" (empty box: width is 0 px); 2.xml:2  object 2 "mug" (empty box: width is 0 px); '
-        "and 3997 more"
+        "and 3997 more, which `engine check --all` tells"
     )
 
 
@@ -54,3 +54,16 @@ def test_grouping_loses_no_kind_and_is_stable(kinds: list[tuple[str, str]]) -> N
     told = group(problems)
     assert {(p.code, p.fix) for p in told} == set(kinds)
     assert group(told) == told
+
+
+def test_unknown_classes_are_counted_each_by_itself() -> None:
+    names = ["cup"] * 3 + ["bowl"] * 2 + ["spoon"]
+    found = [
+        Problem("D105", Where(f"/data/{index}.xml"), f'class "{name}" is not in the class map', "add it")
+        for index, name in enumerate(names)
+    ]
+    (told,) = group(found)
+    assert told.found == (
+        'class not in the map, 6 times in 6 files: class "cup" is not in the class map (3); '
+        'class "bowl" is not in the class map (2); class "spoon" is not in the class map (1); first 0.xml'
+    )
