@@ -41,6 +41,7 @@ BOX_VANISHES: Final = "D133"
 IMBALANCE: Final = "D134"
 NOT_WRITTEN: Final = "D135"
 MARK_LOST: Final = "D136"
+DATASETS_DIFFER: Final = "D137"
 
 TITLES: Final[dict[str, str]] = {
     FOLDER_MISSING: "folder or file missing",
@@ -80,5 +81,6 @@ TITLES: Final[dict[str, str]] = {
     IMBALANCE: "class too rare beside others",
     NOT_WRITTEN: "folder that can't be written",
     MARK_LOST: "mark lost in conversion",
+    DATASETS_DIFFER: "several datasets at once",
 }
 """Code -> title, in order; the documentation has a section for each."""

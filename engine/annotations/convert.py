@@ -21,6 +21,7 @@ import yaml
 from engine.annotations import codes
 from engine.annotations.findings import Findings
 from engine.annotations.folders import stem
+from engine.annotations.lines import moved
 from engine.annotations.picture import PictureFacts
 from engine.annotations.raw import RawAnnotation, xyxy
 from engine.annotations.records import SPLITS, Split
@@ -39,13 +40,15 @@ class Conversion:
     """What was written.
 
     Attributes:
-        places: Split name -> where it is now, for the [dataset] of a recipe.
+        dataset: What a recipe should say of it now: the places, and the policies that still have something to decide.
+        places: Split name -> where it is now.
         names_file: The file that names YOLO's class ids; None for other formats.
         num_images: Images written.
         num_objects: Objects written.
         problems: What couldn't be carried over, and what was wrong with the source.
     """
 
+    dataset: Dataset
     places: Mapping[str, SplitPaths]
     names_file: Path | None
     num_images: int
@@ -66,7 +69,7 @@ def convert(
 
     Args:
         dataset: The source; only its places and what says how numbers are meant are used, and the
-            policies on missing files.
+            policies on missing and unreadable files.
         classes: Their order becomes the order of class ids; further classes of the annotations
             follow in the order of their names.
         to: The format to write.
@@ -78,14 +81,18 @@ def convert(
         What was written and what was lost.
 
     Raises:
-        DataError: `out_dir` holds something already, or can't be written (D135).
+        DataError: `out_dir` holds something already, or can't be written (D135); a split has no image that can
+            be read (its problems, or D101). Nothing is written then, unless the disk fills up.
     """
-    _require_empty(out_dir)
+    require_free(dataset, out_dir)
     findings = {split: Findings(split, str(out_dir / split)) for split in SPLITS if dataset.roots(split)}
     described = {
         split: _describe(dataset, list_items(dataset, classes, split, found), to, found)
         for split, found in findings.items()
     }
+    for split, found in findings.items():
+        if not described[split]:
+            raise nothing_in(split, found.problems())
     used = {written.name for images in described.values() for image, _ in images for written in image.raw.objects}
     names = (*classes.names, *sorted(used - set(classes.names)))
     try:
@@ -93,12 +100,12 @@ def convert(
             split: _write_labels([image for image, _ in images], names, to, out_dir / split, findings[split])
             for split, images in described.items()
         }
-        names_file = _write_names(names, out_dir) if to == "yolo" else None
+        names_file = write_names(dict(enumerate(names)), out_dir) if to == "yolo" else None
         _bring_all(described, places, on_progress, link=link)
     except OSError as fault:
-        found, fix = f"can't be written: {fault.strerror}", "free space, or choose another folder"
-        raise DataError.of(codes.NOT_WRITTEN, str(fault.filename or out_dir), found, fix) from fault
+        raise not_written(out_dir, fault) from fault
     return Conversion(
+        dataset=moved(dataset, places, names_file, form=to),
         places=places,
         names_file=names_file,
         num_images=sum(len(images) for images in described.values()),
@@ -107,10 +114,36 @@ def convert(
     )
 
 
-def _require_empty(out_dir: Path) -> None:
-    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
-        fix = "choose a folder that is new or empty; nothing is ever overwritten"
+def require_free(dataset: Dataset, out_dir: Path) -> None:
+    """Refuse a folder that holds something, or lies among the dataset's own files (D135)."""
+    fix = "choose a folder that is new or empty; nothing is ever overwritten"
+    try:
+        taken = out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir()))
+        new = out_dir.resolve()
+    except OSError as fault:
+        raise not_written(out_dir, fault) from fault
+    if taken:
         raise DataError.of(codes.NOT_WRITTEN, str(out_dir), "there is something already", fix)
+    for root in (root for split in SPLITS for root in dataset.roots(split)):
+        for place in (root.images, root.annotations):
+            if new.is_relative_to(place.resolve()):
+                found = f"lies within the dataset itself ({place}), which is never touched"
+                raise DataError.of(codes.NOT_WRITTEN, str(out_dir), found, "choose a folder beside it")
+
+
+def not_written(out_dir: Path, fault: OSError) -> DataError:
+    """The error for a disk that is full or may not be written (D135)."""
+    fix = "free space or choose another folder; what was begun there may be removed"
+    place = str(fault.filename2 or fault.filename or out_dir)
+    return DataError((Problem(codes.NOT_WRITTEN, Where(place), f"can't be written: {fault.strerror}", fix),))
+
+
+def nothing_in(split: str, problems: Sequence[Problem]) -> DataError:
+    """The error for a split without a usable image: why that is, or D101."""
+    errors = [problem for problem in problems if problem.severity == "error"]
+    fix = "see what `engine check` says of this split"
+    found = f"split {split} has no image that can be written"
+    return DataError(errors or [Problem(codes.SPLIT_EMPTY, Where(item=f"dataset.{split}"), found, fix)])
 
 
 # --- what is written about each image, in pixels ---
@@ -123,15 +156,34 @@ def _describe(dataset: Dataset, items: Sequence[Item], to: Format, findings: Fin
             found = f"another image of this split is called {item.name}, in another place"
             findings.fault(codes.STEM_SHARED, Where(item.image_path), found, "rename one of the two")
             continue
+        if not _nameable(item, to, findings):
+            continue
         try:
-            if isinstance(facts, DataError):
-                raise facts
             raw = _readable(item, item.read(), findings)
         except DataError as error:
-            findings.add_all(error)
+            _leave_out(dataset.unreadable_annotations, "dataset.unreadable_annotations", error, findings)
+            continue
+        if isinstance(facts, DataError):
+            _leave_out(dataset.unreadable_images, "dataset.unreadable_images", facts, findings)
             continue
         described[item.name] = (_described(dataset, item, facts, raw, to, findings), item.image_path)
     return list(described.values())
+
+
+def _leave_out(policy: str, key: str, error: DataError, findings: Findings) -> None:
+    for problem in error.problems:
+        findings.by_policy(policy, problem, key=key, action="images left out")
+
+
+def _nameable(item: Item, to: Format, findings: Findings) -> bool:
+    try:
+        item.name.encode()
+    except UnicodeEncodeError:
+        if to != "yolo":
+            found = "the file's name isn't text in UTF-8, which this format can't hold"
+            findings.fault(codes.NOT_WRITTEN, Where(item.image_path), found, "rename the image and its annotation")
+            return False
+    return True
 
 
 def _readable(item: Item, raw: RawAnnotation, findings: Findings) -> RawAnnotation:
@@ -212,9 +264,10 @@ def _tell_lost(images: Iterable[Described], findings: Findings) -> None:
                 findings.settled(codes.MARK_LOST, action, Where(image.name), detail=mark)
 
 
-def _write_names(names: Sequence[str], out_dir: Path) -> Path:
+def write_names(names: Mapping[int, str], out_dir: Path) -> Path:
+    """The `data.yaml` that names YOLO's class ids."""
     path = out_dir / "data.yaml"
-    path.write_text(yaml.safe_dump({"names": dict(enumerate(names))}, allow_unicode=True), encoding="utf-8")
+    path.write_text(yaml.safe_dump({"names": dict(names)}, allow_unicode=True), encoding="utf-8")
     return path
 
 
@@ -229,12 +282,13 @@ def _bring_all(
         (source, places[split].images / image.name) for split, images in described.items() for image, source in images
     ]
     for done, (source, target) in enumerate(sources, start=1):
-        _bring(source, target, link=link)
+        bring(source, target, link=link)
         if on_progress is not None:
             on_progress(done, len(sources))
 
 
-def _bring(source: str, target: Path, *, link: bool) -> None:
+def bring(source: str, target: Path, *, link: bool = False) -> None:
+    """Copy an image into place, or link it where the file system can."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if link:
         with contextlib.suppress(OSError):

@@ -65,13 +65,13 @@ class Judge:
         """
         where = Where(annotation_path or image_path, item=raw.within[:200])
         self._tell_oddities(image_path, where, facts, raw)
-        shown = self._shown(where, facts, raw)
+        shown = self.shown(where, facts, raw)
         if shown is None:
             return None
         if not raw.objects and self.dataset.negative_images == "skip":
             self.findings.settled(codes.NEGATIVE, "images left out", Where(image_path))
             return None
-        kept = self._kept(Drawn(where.path, raw, shown.size))
+        kept = self.kept(Drawn(where.path, raw, shown.size))
         excuse = self.dataset.difficult_objects == "excuse"
         return ImageRecord(
             image_path=Path(image_path),
@@ -85,7 +85,8 @@ class Judge:
             apply_exif=shown.apply_exif,
         )
 
-    def _kept(self, drawn: Drawn) -> list[tuple[int, Numbers, RawObject]]:
+    def kept(self, drawn: Drawn) -> list[tuple[int, Numbers, RawObject]]:
+        """Each usable object of an image: label, corners within the picture, and what was written."""
         kept: list[tuple[int, Numbers, RawObject]] = []
         seen: set[tuple[int, Numbers]] = set()
         for written in drawn.raw.objects:
@@ -100,7 +101,8 @@ class Judge:
             kept.append((*judged, written))
         return kept
 
-    def _shown(self, where: Where, facts: PictureFacts, raw: RawAnnotation) -> Shown | None:
+    def shown(self, where: Where, facts: PictureFacts, raw: RawAnnotation) -> Shown | None:
+        """The picture that the boxes lie on; None when the annotation is about another one."""
         policy = self.dataset.exif_orientation
         upright = Shown(facts.shown_size, apply_exif=True)
         stored = Shown((facts.width, facts.height), apply_exif=False)
@@ -138,12 +140,12 @@ class Judge:
         if facts.mode != "RGB":
             word = _MODES.get(facts.mode, "16-bit" if facts.mode.startswith("I;16") else facts.mode)
             self.findings.settled(codes.PICTURE_CONVERTED, "converted to it", Where(image_path), detail=word)
-        if raw.filename and not _names(raw.filename, image_path):
+        if raw.filename and not names_image(raw.filename, image_path):
             action = "the image with the annotation's own name is used"
             self.findings.settled(codes.NAME_DISAGREES, action, where)
 
 
-def _names(written: str, image_path: str) -> bool:
+def names_image(written: str, image_path: str) -> bool:
     """Whether a name in an annotation, with or without folders and suffix, means this image."""
     if image_path.endswith(f"/{written}"):
         return True

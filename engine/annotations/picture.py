@@ -124,6 +124,23 @@ def load_rgb(path: str | Path, *, apply_exif: bool) -> Image.Image:
         return _turned(image.copy() if rgb is image else rgb, orientation)
 
 
+def save_upright(source: str | Path, target: Path) -> None:
+    """Write an image turned as its EXIF orientation says, in the same format and without that orientation.
+
+    A JPEG is encoded anew, at high quality; the other formats lose nothing.
+
+    Raises:
+        DataError: It can't be read (D109) or is too large (D111).
+        OSError: The target can't be written.
+    """
+    with _opened(source) as image:
+        form = "JPEG" if image.format == "MPO" else image.format
+        upright = _turned(image.copy(), _orientation(image))
+        exif, icc_profile = image.getexif(), image.info.get("icc_profile")
+    exif.pop(ExifTags.Base.Orientation, None)
+    upright.save(target, form, exif=exif, icc_profile=icc_profile, quality=95, lossless=True)
+
+
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     try:

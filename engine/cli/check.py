@@ -30,11 +30,14 @@ recipes_argument = click.argument("recipes", nargs=-1, required=True, type=click
 @click.option("--table", "with_table", is_flag=True, help="Show what each split holds: images, sizes, objects a class.")
 @click.option("--plot", "plot_path", metavar="OUT.PNG", type=click.Path(path_type=Path, dir_okay=False),
               help="Draw the dataset: classes, box sizes, labelled samples.")
+@click.option("--fix", "fix_dir", metavar="DIR", type=click.Path(path_type=Path),
+              help="Write a corrected copy of the dataset into a new folder; the exit code then tells of the copy.")
 @click.option("--all", "ungrouped", is_flag=True, help="Tell findings of one kind one by one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings, one by one, as JSON.")
 @runs_option
 def command(
-    recipes: tuple[Path, ...], overrides: tuple[str, ...], plot_path: Path | None, runs_dir: Path,
+    recipes: tuple[Path, ...], overrides: tuple[str, ...], plot_path: Path | None, fix_dir: Path | None,
+    runs_dir: Path,
     *, with_table: bool, ungrouped: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Find everything wrong with RECIPES and their datasets, and what this machine lacks for them.
@@ -50,7 +53,13 @@ def command(
             print_tables(reports)
     if plot_path is not None:
         _plot(reports, plot_path)
-    sys.exit(0 if all(report.ok for report in reports) else 1)
+    if fix_dir is None:
+        ok = all(report.ok for report in reports)
+    else:
+        from engine.cli.fix import write_fixed
+
+        ok = write_fixed(reports, fix_dir, stderr=as_json)
+    sys.exit(0 if ok else 1)
 
 
 def examine(recipes: Sequence[Path], overrides: Sequence[str], runs_dir: Path | None = None) -> list[Report]:

@@ -21,6 +21,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("engine.cli.status", "Show every run and where it stands."),
     "logs": ("engine.cli.logs", "Print what a run's worker wrote."),
     "predict": ("engine.cli.predict", "Detect objects in images with a run's best model."),
+    "convert": ("engine.cli.convert", "Write a recipe's dataset in another format."),
     "explain": ("engine.cli.explain", "Show what a recipe means and where each value came from."),
     "diff": ("engine.cli.diff", "Show what differs between two recipes or runs."),
     "schema": ("engine.cli.schema", "Write the JSON Schema of recipes for editors."),
