@@ -1,4 +1,4 @@
-"""How fast a dataset is checked: `python -m tests.engine.annotations.bench_check [NUM_IMAGES]`.
+"""How fast a dataset is checked: `python -m tests.bench.check_speed [NUM_IMAGES]`.
 
 Generates VOC images under a temporary folder, then times a check of headers, again and, where there
 is a cache, once more from it. Figures are for files in the page cache.
