@@ -79,7 +79,7 @@ TITLES: Final[dict[str, str]] = {
     IMAGE_NEARLY_TWICE: "nearly the same picture twice in a split",
     BOX_VANISHES: "boxes too small for the input size",
     IMBALANCE: "class too rare beside others",
-    NOT_WRITTEN: "folder that can't be written",
+    NOT_WRITTEN: "file or folder that can't be written",
     MARK_LOST: "mark lost in conversion",
     DATASETS_DIFFER: "several datasets at once",
 }

@@ -28,7 +28,7 @@ from engine.annotations.records import SPLITS, Split
 from engine.annotations.scan import look_at
 from engine.annotations.sources import Item, list_items
 from engine.annotations.writers import Described, coco_file, lost_in_yolo, turned, voc_xml, yolo_lines
-from engine.errors import DataError, Problem, Where
+from engine.errors import DataError, Problem, Where, printable
 from engine.recipe.schema import Classes, Dataset, SplitPaths
 
 Format = Literal["voc", "coco", "yolo"]
@@ -117,6 +117,9 @@ def convert(
 def require_free(dataset: Dataset, out_dir: Path) -> None:
     """Refuse a folder that holds something, or lies among the dataset's own files (D135)."""
     fix = "choose a folder that is new or empty; nothing is ever overwritten"
+    if printable(str(out_dir)) != str(out_dir):
+        found = "the name holds characters that a recipe shouldn't"
+        raise DataError.of(codes.NOT_WRITTEN, str(out_dir), found, "choose a name of letters and digits")
     try:
         taken = out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir()))
         new = out_dir.resolve()

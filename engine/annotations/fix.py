@@ -240,8 +240,10 @@ def _under_own_names(images: Iterable[Mended], ledger: Ledger) -> Iterator[Mende
         if name == mended.item.name:
             yield mended
             continue
-        found = "its name is that of another image in another place, or no text"
-        ledger.change(codes.STEM_SHARED, Where(mended.item.image_path), found, f"written as {name}")
+        is_text = _NOT_TEXT.search(mended.item.name) is None
+        code = codes.STEM_SHARED if is_text else codes.NOT_WRITTEN
+        found = "an image in another place has this name" if is_text else "the file's name isn't text in UTF-8"
+        ledger.change(code, Where(mended.item.image_path), found, f"written as {name}")
         yield replace(mended, image=replace(mended.image, name=name), as_it_was=False)
 
 

@@ -105,6 +105,10 @@ class Mender:
             self.ledger.change(codes.NAME_DISAGREES, where, found, "the image's name is written")
         turn = self._must_turn(where, raw, facts, shown)
         image = self._described(item, raw, facts, shown, turn=turn)
+        if raw.objects and not image.corners:
+            found, done = "none of its objects can be kept", "image left out: as a picture without objects it would lie"
+            self.ledger.change(codes.NEGATIVE, where, found, done)
+            return None
         # Corners of VOC files are written counting from 0, so files that count from 1 are all written anew.
         as_it_was = told == len(self.ledger.changes) and item.annotation_path is not None
         return Mended(item, image, turn, as_it_was and not self.dataset.first_pixel)

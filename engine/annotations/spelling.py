@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.annotations.folders import composed
+from engine.errors import printable
 from engine.recipe.schema import Classes
 
 _LONG_ENOUGH = 5
@@ -50,8 +51,9 @@ def _plainly_meant(name: str, meant: dict[str, str], ignored: set[str]) -> str |
 
 
 def _bare(name: str) -> str:
-    """A name without what is no difference in meaning: case, and how words are joined."""
-    return " ".join(composed(name)[:_LONGEST].casefold().replace("_", " ").replace("-", " ").split())
+    """A name without what is no difference in meaning: case, how words are joined, characters that can't be seen."""
+    seen = "".join(char for char in composed(name)[:_LONGEST] if printable(char) == char)
+    return " ".join(seen.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _near(one: str, other: str) -> bool:

@@ -219,6 +219,33 @@ def test_doubt_about_rotation_ends(tmp_path: Path, form: str, orientation: int) 
     np.testing.assert_array_equal(before.records[0].boxes_xyxy, after.records[0].boxes_xyxy)
 
 
+def test_a_picture_that_loses_its_last_object_is_no_negative(tmp_path: Path) -> None:
+    folder = VocFolder(tmp_path / "data").add("val", "b").add("train", "good").add("train", "none", xml=voc_xml([]))
+    folder.add("train", "a", xml=voc_xml([("mug", (5, 5, 5, 9))]))
+    done = fixed(folder.dataset(), tmp_path / "out")
+    assert [change.code for change in done.changes] == ["D102", "D121"]
+    assert sorted(path.name for path in (tmp_path / "out/train/images").iterdir()) == ["good.jpg", "none.jpg"]
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    folder = VocFolder(tmp_path / "data").add("val", "b").add("train", "caf_").add("train", "x")
+    for part, suffix in (("images", ".jpg"), ("annotations", ".xml")):
+        path = folder.root / "train" / part / f"x{suffix}"
+        try:
+            path.rename(path.with_name(f"caf\udce9{suffix}"))
+        except OSError:
+            pytest.skip("this file system keeps such names out")
+    done = fixed(folder.dataset(), tmp_path / "out")
+    assert told(done) == [("D135", "written as caf_-2.jpg")]
+
+
+def test_class_names_that_no_recipe_can_hold(tmp_path: Path) -> None:
+    objects = [("mug\u202e", (1, 1, 9, 9)), ("", (1, 2, 9, 9)), ("x" * 500, (1, 3, 9, 9)), MUG]
+    folder = VocFolder(tmp_path / "data").add("val", "b").add("train", "a", xml=voc_xml(objects))
+    done = fixed(folder.dataset(), tmp_path / "out")
+    assert sorted(told(done)) == [("D105", "object left out")] * 2 + [("D105", 'renamed to "mug"')]
+
+
 def test_what_cannot_be_read_or_paired_is_left_out(tmp_path: Path) -> None:
     folder = VocFolder(tmp_path / "data").add("val", "b").add("train", "good")
     folder.add("train", "cut").add("train", "junk", xml="junk").add("train", "alone").add("train", "unlabelled")
@@ -323,7 +350,7 @@ def test_what_cannot_be_corrected_is_refused_and_nothing_is_written(tmp_path: Pa
         ("keybord", "keyboard"), ("kyeboard", "keyboard"), ("Key_Board", "keyboard"), ("KEYBOARD", "keyboard"),
         ("Coffee-mug", "coffee mug"), ("cofee_mugg", "coffee mug"), ("skateboard", None), ("mig", None),
         ("player1", None), ("player3", None), ("tables", None), ("lap", "laptop"), ("laptp", "laptop"), ("", None),
-        ("persons", None), ("person", None), ("mug", None),
+        ("mug\u202e", "mug"), ("persons", None), ("person", None), ("mug", None),
     ],
 )  # fmt: skip
 def test_only_plain_slips_are_corrected(name: str, meant: str | None) -> None:

@@ -58,6 +58,7 @@ def test_what_is_lost_is_told(engine: Ask, tmp_path: Path) -> None:
         pytest.param(["tiny.toml", "out"], 2, "Missing option '--to'", id="no format"),
         pytest.param(["tiny.toml", "out", "--to", "pascal"], 2, "'pascal' is not one of", id="unknown format"),
         pytest.param(["tiny.toml", ".", "--to", "coco"], 1, "D135 there is something already", id="taken"),
+        pytest.param(["tiny.toml", "out\x1b[31m", "--to", "coco"], 1, "D135 the name holds", id="escapes"),
         pytest.param(["tiny.toml", "tiny.toml/x", "--to", "coco"], 1, "D135", id="below a file"),
         pytest.param(["sweep.toml", "out", "--to", "coco"], 1, "D137", id="several datasets"),
         pytest.param(["lost.toml", "out", "--to", "coco"], 1, "D100", id="no images"),
