@@ -47,9 +47,12 @@ def _as_one(kind: Sequence[Problem]) -> Problem:
     folder = common_folder(problem.where for problem in kind)
     if first.code == CLASS_UNKNOWN:
         wordings = Counter(problem.found for problem in kind)
-        told = [f"{words} ({number})" for words, number in wordings.most_common(NUM_WORDINGS)]
+        told = [
+            f"{words.removeprefix('class ').removesuffix(' is not in the class map')} ({number})"
+            for words, number in wordings.most_common(NUM_WORDINGS)
+        ]
         told += [f"and {len(wordings) - NUM_WORDINGS} more"] * (len(wordings) > NUM_WORDINGS)
-        found += f": {'; '.join(told)}; first {within(first.where, folder)}"
+        found += f": {', '.join(told)}; first at {within(first.where, folder)}"
         return Problem(first.code, Where(folder), found, first.fix, first.severity)
     told = [f"{within(problem.where, folder)} ({problem.found})" for problem in kind[:NUM_EXAMPLES]]
     told.append(f"and {len(kind) - NUM_EXAMPLES} more, which `engine check --all` tells")

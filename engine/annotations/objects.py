@@ -103,7 +103,8 @@ class ObjectJudge:
         meant = self.labels.suggestion(name)
         found = f'class "{name[:200]}" is not in the class map'
         if meant is None:
-            return found, "add it to classes.names, or to classes.ignore to leave it out"
+            fix = "add it to classes.names, or to classes.ignore to leave it out; or set "
+            return found, fix + 'dataset.unknown_classes = "skip" to leave all such classes out'
         return f'{found}; did you mean "{meant}"?', f'add "{name[:200]}" = "{meant}" to classes.aliases, or correct it'
 
     def _box(self, drawn: Drawn, written: RawObject) -> Numbers | None:

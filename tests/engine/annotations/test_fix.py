@@ -377,3 +377,35 @@ def test_bccd_and_raccoon(tmp_path: Path) -> None:
     done = fixed(shared_dataset("raccoon", ("train", "val")), tmp_path / "raccoon", classes("raccoon"))
     assert [change.code for change in done.changes] == ["D130"] * 4
     assert done.num_images == 196
+
+
+def a_mess(root: Path, form: str, seed: int) -> Labelled:
+    """Pictures with boxes of every kind: fine, empty, inverted, outside, twice, tiny, misspelt."""
+    random = np.random.default_rng(seed)
+    data = Labelled(root, form, ("mug", "keyboard", "keybord", "MUG"))
+    for index in range(12):
+        width, height = (int(side) for side in random.integers(8, 70, 2))
+        objects = []
+        for _ in range(random.integers(0, 6)):
+            corners = random.choice([0, 1, 2.5, 7.3, width, height, width / 3, -3, 80, 1e-6], 4)
+            objects.append((data.names[random.integers(4)], tuple(map(float, corners))))
+        objects += objects[: random.integers(0, 2)]
+        split = "val" if index % 3 == 2 else "train"
+        data.add(split, f"{index}{random.choice(['.jpg', '.png', '.JPG'])}", objects, (width, height))
+    data.add("train", "good.jpg")
+    return data.add("val", "good too.jpg")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_corrected_checks_clean_and_needs_no_second_correction(
+    tmp_path: Path, form: str, seed: int
+) -> None:
+    data = a_mess(tmp_path / "data", form, seed)
+    (tmp_path / "names.txt").write_text("\n".join(data.names))
+    files = {"names_file": tmp_path / "names.txt"} if form == "yolo" else {}
+    done = fixed(data.dataset(**files), tmp_path / "out")
+    assert done.unknown == {}
+    again = fixed(done.dataset, tmp_path / "again")
+    assert again.changes == ()
+    assert boxes(done) == boxes(again)

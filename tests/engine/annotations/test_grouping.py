@@ -64,6 +64,5 @@ def test_unknown_classes_are_counted_each_by_itself() -> None:
     ]
     (told,) = group(found)
     assert told.found == (
-        'class not in the map, 6 times in 6 files: class "cup" is not in the class map (3); '
-        'class "bowl" is not in the class map (2); class "spoon" is not in the class map (1); first 0.xml'
+        'class not in the map, 6 times in 6 files: "cup" (3), "bowl" (2), "spoon" (1); first at 0.xml'
     )
