@@ -42,7 +42,11 @@ def main() -> int:
     parser.add_argument("--attempt", type=int, default=1)
     arguments = parser.parse_args()
     faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S",
+        stream=sys.stderr,
+    )
+    logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)
     run_dir = RunDir(arguments.run_dir.resolve())
     lock = FileLock(run_dir.worker_lock)
     if not lock.acquire(_LOCK_PATIENCE_S):

@@ -242,7 +242,9 @@ class _Trainer:
         )
         if is_best:
             self.save_best(epoch)
-        self.events.append(self.epoch_event(epoch, validation, is_best=is_best, evaluate_s=evaluate_s))
+        event = self.epoch_event(epoch, validation, is_best=is_best, evaluate_s=evaluate_s)
+        self.events.append(event)
+        log.info("%s", describe_epoch(event, self.recipe.training.epochs))
         self.loss_sum = 0.0
         if self.preview_images:
             self.events.append(PhaseEvent(phase="drawing", epoch=epoch))
@@ -292,6 +294,11 @@ class _Trainer:
                 versions={name: version(name) for name in ("detection-engine", "torch", "torchvision")},
             )
         )
+        log.info(
+            "%s on %s: %d training and %d validation images, %d steps of %d images",
+            self.recipe.model.arch, _device_name(self.device), len(self.train_data), len(self.val_data),
+            self.num_steps, self.recipe.training.batch_size,
+        )
         if self.step:
             text = f"going on from step {self.step} of {self.num_steps}"
             self.events.append(MessageEvent(level="note", text=text))
@@ -304,6 +311,16 @@ class _Trainer:
             f"stopped early: {stopping.metric} has not improved for {stopping.patience} epochs; "
             f"the best model by {metric} is of epoch {self.best.epoch + 1}"
         )
+
+
+def describe_epoch(event: EpochEvent, num_epochs: int) -> str:
+    """An epoch's figures as a line of the log."""
+    figures = (
+        ("loss", event.train_loss), ("val loss", event.val_loss), ("AP", event.ap), ("AP50", event.ap50),
+        *((f"AP {name}", value) for name, value in event.ap_per_class.items()),
+    )
+    words = ", ".join(f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in figures)
+    return f"epoch {event.epoch + 1}/{num_epochs}: {words}{', best so far' if event.best else ''}"
 
 
 def _read(split: Literal["train", "val"], recipe: Recipe) -> tuple[ImageRecord, ...]:
