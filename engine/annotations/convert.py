@@ -68,38 +68,23 @@ def convert(
     """Write a dataset in another format.
 
     Args:
-        dataset: The source; only its places and what says how numbers are meant are used, and the
-            policies on missing and unreadable files.
-        classes: Their order becomes the order of class ids; further classes of the annotations
-            follow in the order of their names.
+        dataset: The source; its places, how its numbers are meant, its policies on missing and unreadable files.
+        classes: Their order becomes that of class ids; further classes follow in the order of their names.
         to: The format to write.
         out_dir: A folder that is new or empty; gets a folder for each split.
         link: Hard links to the images where the file system can, instead of copies.
         on_progress: Called with (images done, images in all).
 
-    Returns:
-        What was written and what was lost.
-
     Raises:
-        DataError: `out_dir` holds something already, or can't be written (D135); a split has no image that can
-            be read (its problems, or D101). Nothing is written then, unless the disk fills up.
+        DataError: `out_dir` is taken or can't be written (D135); a split has no usable image (why, or D101).
     """
     require_free(dataset, out_dir)
     findings = {split: Findings(split, str(out_dir / split)) for split in SPLITS if dataset.roots(split)}
-    described = {
-        split: _describe(dataset, list_items(dataset, classes, split, found), to, found)
-        for split, found in findings.items()
-    }
-    for split, found in findings.items():
-        if not described[split]:
-            raise nothing_in(split, found.problems())
+    described = _describe_all(dataset, classes, to, findings)
     used = {written.name for images in described.values() for image, _ in images for written in image.raw.objects}
     names = (*classes.names, *sorted(used - set(classes.names)))
     try:
-        places: dict[str, SplitPaths] = {
-            split: _write_labels([image for image, _ in images], names, to, out_dir / split, findings[split])
-            for split, images in described.items()
-        }
+        places = _write_all(described, names, to, out_dir, findings)
         names_file = write_names(dict(enumerate(names)), out_dir) if to == "yolo" else None
         _bring_all(described, places, on_progress, link=link)
     except OSError as fault:
@@ -112,6 +97,18 @@ def convert(
         num_objects=sum(len(image.raw.objects) for images in described.values() for image, _ in images),
         problems=tuple(problem for found in findings.values() for problem in found.problems()),
     )
+
+
+def _describe_all(
+    dataset: Dataset, classes: Classes, to: Format, findings: Mapping[Split, Findings]
+) -> dict[Split, list[tuple[Described, str]]]:
+    """What is to be written of each split, with the image files it is about."""
+    described = {}
+    for split, found in findings.items():
+        described[split] = _describe(dataset, list_items(dataset, classes, split, found), to, found)
+        if not described[split]:
+            raise nothing_in(split, found.problems())
+    return described
 
 
 def require_free(dataset: Dataset, out_dir: Path) -> None:
@@ -222,6 +219,19 @@ def _described(
 
 
 # --- files ---
+
+
+def _write_all(
+    described: Mapping[Split, Sequence[tuple[Described, str]]],
+    names: Sequence[str],
+    to: Format,
+    out_dir: Path,
+    findings: Mapping[Split, Findings],
+) -> dict[str, SplitPaths]:
+    return {
+        split: _write_labels([image for image, _ in images], names, to, out_dir / split, findings[split])
+        for split, images in described.items()
+    }
 
 
 def _write_labels(

@@ -73,12 +73,9 @@ def fix(
         out_dir: A folder that is new or empty; gets a folder for each split, `FIXES.md` and `fixes.json`.
         on_progress: Called with (images read, images in all).
 
-    Returns:
-        What was written and what differs.
-
     Raises:
-        DataError: `out_dir` holds something already or can't be written (D135); a folder, list or file of names
-            can't be read; or nothing would be left of a split. Then nothing is written, unless the disk fills up.
+        DataError: `out_dir` is taken or can't be written (D135); a folder, list or file of names can't be read;
+            nothing would be left of a split. Nothing is written then, unless the disk fills up.
     """
     require_free(dataset, out_dir)
     ledgers = {split: Ledger(split, str(out_dir / split)) for split in SPLITS if dataset.roots(split)}
@@ -93,16 +90,15 @@ def fix(
     except OSError as fault:
         raise not_written(out_dir, fault) from fault
     unknown = _unknown(images, classes)
-    changes = tuple(change for ledger in ledgers.values() for change in ledger.changes)
     fixed = Fixed(
         dataset=moved(dataset, places, names_file, form=dataset.format, settled=_SETTLED),
         classes=classes.model_copy(update={"ignore": (*classes.ignore, *unknown)}),
         unknown=unknown,
-        changes=changes,
+        changes=tuple(change for ledger in ledgers.values() for change in ledger.changes),
         num_images=sum(map(len, images.values())),
         num_objects=sum(len(mended.image.corners) for split in images.values() for mended in split),
     )
-    write_log(out_dir, changes, tuple(_notes(dataset, fixed)))
+    write_log(out_dir, fixed.changes, tuple(_notes(dataset, fixed)))
     return fixed
 
 
