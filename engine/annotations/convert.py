@@ -57,14 +57,9 @@ class Conversion:
 
 
 def convert(
-    dataset: Dataset,
-    classes: Classes,
-    *,
-    to: Format,
-    out_dir: Path,
-    link: bool = False,
+    dataset: Dataset, classes: Classes, *, to: Format, out_dir: Path, link: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Conversion:
+) -> Conversion:  # fmt: skip
     """Write a dataset in another format.
 
     Args:
