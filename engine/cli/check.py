@@ -55,11 +55,17 @@ def command(
         _plot(reports, plot_path)
     if fix_dir is None:
         ok = all(report.ok for report in reports)
+        if not as_json and any(_could_be_fixed(report) for report in reports):
+            console(stderr=True).print("a corrected copy of a dataset: engine check RECIPE --fix DIR", style="dim")
     else:
         from engine.cli.fix import write_fixed
 
         ok = write_fixed(reports, fix_dir, stderr=as_json)
     sys.exit(0 if ok else 1)
+
+
+def _could_be_fixed(report: Report) -> bool:
+    return any(problem.severity == "error" and problem.code.startswith("D1") for problem in report.problems)
 
 
 def examine(recipes: Sequence[Path], overrides: Sequence[str], runs_dir: Path | None = None) -> list[Report]:
