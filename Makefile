@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SAMPLE := sample_dataset
 
-.PHONY: run test check lint types imports unit bench clean
+.PHONY: run test check lint types imports unit slow bench clean
 
 run: $(VENV)/.run-ready
 	$(BIN)/engine sample $(SAMPLE) --if-absent
@@ -40,6 +40,16 @@ $(VENV)/.run-ready: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[test]'
 	@touch $@ $(VENV)/.run-ready
+
+# Slow tests, and the tests that need a GPU where there is one.
+slow: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m 'slow or gpu' --timeout 900
+
+# Speed of checking, of training in company, and 10,000 mutated recipes.
+bench: $(VENV)/.test-ready
+	$(BIN)/python -m tests.bench.check_speed
+	$(BIN)/python -m tests.bench.fuzz_recipes
+	$(BIN)/python -m tests.bench.omp_wait
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -6,9 +6,9 @@ is a cache, once more from it. Figures are for files in the page cache.
 
 from __future__ import annotations
 
+import argparse
 import io
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -59,7 +59,9 @@ def _xml(index: int, rng: np.random.Generator) -> str:
 
 def main() -> None:
     """Generate, check, print figures."""
-    num_images = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("num_images", type=int, nargs="?", default=20_000)
+    num_images = parser.parse_args().num_images
     with tempfile.TemporaryDirectory() as folder:
         dataset = generate(Path(folder), num_images)
         classes = Classes(names=NAMES)
