@@ -137,6 +137,8 @@ class RunEnded(_Event, frozen=True, tag="ended"):
     cause: str = ""
     """Recorded kind of failure, such as "out of memory"; "" otherwise."""
     elapsed_s: float = 0.0
+    attempt: int = 0
+    """The attempt that ended."""
 
 
 Event = (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import get_args
 from urllib.parse import quote
 
-from engine.rundir import QUEUE_FILE, run_number
-from engine.runqueue import QueueRow, State
+from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, is_locked, run_number
+from engine.runqueue import ACTIVE, QueueRow, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,22 @@ def read_queue(runs_dir: Path, timeout_s: float = 0.3) -> QueueReading:
     except (sqlite3.Error, ValueError, TypeError) as error:
         return QueueReading({}, f"the queue can't be read: {error}")
     return QueueReading({row.run: row for row in rows if run_number(row.run) is not None})
+
+
+def settle_orphans(rows: dict[str, QueueRow], runs_dir: Path) -> dict[str, QueueRow]:
+    """The rows as the next supervisor will find them: in flight only where somebody is alive.
+
+    A run that the queue calls running while neither a supervisor nor its worker lives was
+    interrupted; it waits to be gone on with. Nothing is written.
+    """
+    active = [row for row in rows.values() if row.state in ACTIVE]
+    if not active or is_locked(runs_dir / SUPERVISOR_LOCK):
+        return rows
+    interrupted = {
+        row.run: replace(row, state="queued", reason="interrupted; `engine run` goes on from its last checkpoint")
+        for row in active if not is_locked(RunDir(runs_dir / row.run).worker_lock)
+    }
+    return rows | interrupted
 
 
 def _row(values: tuple[object, ...]) -> QueueRow:

@@ -135,7 +135,7 @@ def find_run_dir(runs_dir: Path, name: str) -> RunDir:
     known = ", ".join(run_dir.run_id for run_dir in run_dirs[-5:])
     raise QueueError.of(
         "Q103", str(runs_dir), f'no run "{name}"',
-        f"name one of: {known}" if known else "train something first: `engine run recipes/*.toml`",
+        f"name one of: {known}" if known else "train something first: `engine run RECIPE`",
     )
 
 

@@ -283,6 +283,20 @@ class RunQueue:
         words = f"failed ({cause}) and is tried again, {left} more {'try' if left == 1 else 'tries'} left: {reason}"
         return self._transition(row, "queued", reason=words, cause=cause, retries_left=left)
 
+    def retry(self, run: str) -> QueueRow:
+        """Queue a failed or cancelled run again; it goes on from its last checkpoint.
+
+        Raises:
+            QueueError: There is no such run, or it isn't over without success.
+        """
+        row = self.row(run)
+        if row.state not in ("failed", "cancelled"):
+            raise QueueError.of(
+                "Q107", Where(run), f'the run is "{row.state}"; only a failed or cancelled one can be tried again',
+                "queue its recipe again for a new run",
+            )
+        return self._transition(row, "queued", reason="to be tried again", ended_at=None)
+
     def next_start(self) -> float | None:
         """When the first queued run may start, seconds since 1970; None when nothing is queued."""
         found = self._db.execute("SELECT MIN(COALESCE(not_before, 0)) FROM runs WHERE state = 'queued'").fetchone()

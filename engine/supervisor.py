@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import printable
-from engine.events import EventTail, RunEnded, RunStarted
+from engine.events import EventTail, RunEnded
 from engine.executors import Execution, Executor
 from engine.rundir import EXIT_FINISHED, EXIT_STOPPED, SUPERVISOR_LOCK, FileLock, RunDir, is_locked
 from engine.runqueue import ACTIVE, QueueRow, RunQueue, State
@@ -203,13 +203,9 @@ def _killed_reason(number: int) -> str:
 def _last_word(run_dir: RunDir, attempt: int) -> RunEnded | None:
     """The end that the worker of this attempt recorded itself; None when it died without a word."""
     ended: RunEnded | None = None
-    begun = False
     for event in EventTail(run_dir.events).read_all():
-        if isinstance(event, RunStarted):
-            begun, ended = event.attempt == attempt, None
-        elif isinstance(event, RunEnded):
-            # A failure before RunStarted (a damaged file, say) belongs to the attempt that wrote it last.
-            ended = event if begun or event.outcome == "failed" else None
+        if isinstance(event, RunEnded) and event.attempt == attempt:
+            ended = event
     return ended
 
 

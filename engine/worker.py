@@ -83,7 +83,7 @@ def _run(run_dir: RunDir, attempt: int, stop: threading.Event) -> int:
         resume_from, warning = load_newest(run_dir.last_checkpoint)
         rewind_events(run_dir, resume_from["events_bytes"] if resume_from else 0)
     except EngineError as error:
-        return _record_failure(run_dir, error)
+        return _record_failure(run_dir, attempt, error)
     with EventLog(run_dir.events) as events:
         if warning:
             events.append(MessageEvent(level="warning", text=warning))
@@ -92,24 +92,25 @@ def _run(run_dir: RunDir, attempt: int, stop: threading.Event) -> int:
                 recipe, run_dir, events, attempt=attempt, resume_from=resume_from, stop_requested=stop.is_set
             )
         except Exception as error:  # noqa: BLE001 - whatever ends a run is recorded, and the queue goes on
-            return _record_failure(run_dir, error)
-        return _record_result(events, result)
+            return _record_failure(run_dir, attempt, error)
+        return _record_result(events, attempt, result)
 
 
-def _record_result(events: EventLog, result: TrainingResult) -> int:
-    events.append(RunEnded(outcome=result.outcome, reason=result.reason, elapsed_s=result.elapsed_s))
+def _record_result(events: EventLog, attempt: int, result: TrainingResult) -> int:
+    ended = RunEnded(outcome=result.outcome, reason=result.reason, elapsed_s=result.elapsed_s, attempt=attempt)
+    events.append(ended)
     log.info("%s %s", result.outcome, result.reason)
     return EXIT_FINISHED if result.outcome == "finished" else EXIT_STOPPED
 
 
-def _record_failure(run_dir: RunDir, error: Exception) -> int:
+def _record_failure(run_dir: RunDir, attempt: int, error: Exception) -> int:
     cause, reason = explain_failure(error)
     if not isinstance(error, EngineError):
         traceback.print_exception(error)
     log.error("%s: %s", cause, reason)
     # A full disk may refuse this line too; the exit code and worker.log still tell.
     with contextlib.suppress(OSError), EventLog(run_dir.events) as events:
-        events.append(RunEnded(outcome="failed", reason=reason, cause=cause))
+        events.append(RunEnded(outcome="failed", reason=reason, cause=cause, attempt=attempt))
     return EXIT_FAILED
 
 

@@ -69,14 +69,22 @@ class RunView:
     @property
     def state(self) -> str:
         """The queue's word, or what the run's own events say where there is none."""
-        if self.row is not None:
-            return self.row.state
         ended = self.progress.ended
+        if self.row is not None and not self._ended_unrecorded:
+            return self.row.state
         if ended is not None:
             return "queued" if ended.outcome == "stopped" else ended.outcome
         if self.worker_alive:
             return "running"
         return "queued" if self.started is None else "unknown"
+
+    @property
+    def _ended_unrecorded(self) -> bool:
+        """Its worker ended with a last word that no supervisor lived to record."""
+        ended = self.progress.ended
+        if self.row is None or self.row.state not in ACTIVE or ended is None:
+            return False
+        return self.worker_alive is False and ended.attempt == self.row.attempt
 
     @property
     def is_active(self) -> bool:

@@ -100,7 +100,7 @@ def _as_dict(report: Report) -> dict[str, object]:
 
 
 def print_reports(
-    reports: Sequence[Report], *, consequence: str = "", stderr: bool = False, ungrouped: bool = False
+    reports: Sequence[Report], *, consequence: str = "", for_ok: str = "", stderr: bool = False, ungrouped: bool = False
 ) -> None:
     """Print every recipe's verdict; problems that recipes share are printed once, those of one kind as one."""
     out = console(stderr=stderr)
@@ -108,7 +108,7 @@ def print_reports(
     for report in reports:
         fresh = [problem for problem in report.problems if problem not in told]
         told.update(report.problems)
-        ending = "" if report.ok else consequence
+        ending = for_ok if report.ok else consequence
         out.print(f"{shown_path(str(report.path))}: {_verdict(report)}{ending}", soft_wrap=True)
         if len(fresh) < len(report.problems):
             out.print(f"  {count(len(report.problems) - len(fresh), 'finding')} as above")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.options import count, duration, figure
-from engine.cli.status import STATE_LOOKS, elapsed_s, read_progress, remaining_s
+from engine.cli.status import STATE_LOOKS, elapsed_s, fitted, read_progress, remaining_s
 from engine.errors import printable
 from engine.events import EpochEvent, Event, EventTail, MessageEvent, RunStarted, StepEvent
 from engine.progress import RunProgress, advance
@@ -23,6 +23,8 @@ from engine.runqueue import QueueRow, RunQueue
 _MOST_ROWS = 20
 _REDRAW_S = 0.5
 _NARROW = 80
+_WIDTH_BESIDE_NAME, _WIDTH_BESIDE_NAME_NARROW = 52, 40
+_MOST_REASONS = 5
 _LEFT_OUT_WHEN_NARROW = ("bar", "loss", "elapsed")
 # Columns that the rest of a row takes with a name of ordinary length.
 _WIDTH_BESIDE_BAR = 76
@@ -138,6 +140,7 @@ class LiveTable:
         self._reader: RunReader | None = None
         self._run = ""
         self._drawn_at = 0.0
+        self._ended_here: set[str] = set()
         self._live = Live(console=console, auto_refresh=False)
         self._live.start()
 
@@ -162,6 +165,7 @@ class LiveTable:
         """An attempt ended."""
         self.tick()
         self._reader, self._run = None, row.run
+        self._ended_here.add(row.run)
         self._redraw()
 
     def note(self, text: str) -> None:
@@ -172,6 +176,11 @@ class LiveTable:
         """The queue is done with; its last state stays on the screen."""
         self._redraw()
         self._live.stop()
+
+    @property
+    def _name_room(self) -> int:
+        width = self._live.console.width
+        return width - (_WIDTH_BESIDE_NAME_NARROW if width < _NARROW else _WIDTH_BESIDE_NAME + self._bar_width)
 
     @property
     def _bar_width(self) -> int:
@@ -193,9 +202,12 @@ class LiveTable:
             table.add_row(*(cells[heading] for heading in shown))
         hidden = len(rows) - min(len(rows), _MOST_ROWS)
         foot = f"{count(hidden, 'more run')} not shown; " if hidden else ""
-        return Group(
-            table, Text(f"{foot}Ctrl-C saves and stops, twice stops at once; `engine watch` shows more", style="dim")
-        )
+        reasons = [
+            Text.assemble(STATE_LOOKS[row.state], f" {row.number} {printable(row.reason)}")
+            for row in rows if row.reason and row.run in self._ended_here
+        ]
+        hint = f"{foot}Ctrl-C saves and stops, twice stops at once; `engine watch` shows more"
+        return Group(table, *reasons[-_MOST_REASONS:], Text(hint, style="dim"))
 
     def _progress_of(self, row: QueueRow) -> RunProgress:
         if row.run not in self._progress:  # it was worked on before this table began
@@ -209,10 +221,10 @@ class LiveTable:
         doing = progress.phase if active and progress.phase else row.state
         epochs = f"{progress.epoch}/{progress.num_epochs}" if progress.num_epochs else "-"
         return [
-            Text(symbol, style), Text(printable(row.run)),
+            Text(symbol, style), Text(fitted(row.run, self._name_room)),
             ProgressBar(total=1.0, completed=progress.fraction, width=self._bar_width),
             Text(epochs), Text(figure(progress.loss)), Text(figure(progress.best_ap50)),
             Text(duration(elapsed_s(row, progress) or None)),
             Text(duration(remaining_s(row, progress))),
-            Text(printable(row.reason), style, overflow="ellipsis") if row.reason else Text(doing, style),
+            Text(doing, style),
         ]

@@ -18,7 +18,7 @@ _FOLLOW_S = 0.5
 
 @click.command("logs")
 @click.argument("run")
-@click.option("-n", "--lines", default=0, help="Only the last N lines; 0 prints all.")
+@click.option("-n", "--lines", default=0, type=click.IntRange(0), help="Only the last N lines; 0 prints all.")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing while the worker lives.")
 @runs_option
 def command(run: str, lines: int, runs_dir: Path, *, follow: bool) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from io import TextIOWrapper
 
 import click
 
 from engine import __version__
 from engine.cli.printing import print_problems
-from engine.errors import EngineError
+from engine.errors import EngineError, Problem, Where
 
 # Command -> module that defines it as `command`, and the line that `engine --help` shows.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("engine.cli.init", "Write a recipe for a folder of labelled images."),
     "check": ("engine.cli.check", "Find everything wrong with recipes and their datasets."),
     "run": ("engine.cli.run", "Check recipes, queue them and train one after another."),
+    "retry": ("engine.cli.retry", "Queue failed runs again, from their last checkpoints."),
     "watch": ("engine.cli.watch", "Open the live dashboard."),
     "status": ("engine.cli.status", "Show every run and where it stands."),
     "logs": ("engine.cli.logs", "Print what a run's worker wrote."),
@@ -68,6 +70,10 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `engine` command."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows only ASCII gets a "?" for what it can't show, not a traceback.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         cli.main(standalone_mode=True, prog_name="engine")
     except EngineError as error:
@@ -77,6 +83,13 @@ def main() -> None:
         # The reader of our output (head, less) went away; that is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        problem = Problem("E109", Where(error.filename or ""), f"the system refused: {error.strerror or error}",
+                          "look whether the disk is full and the folder may be written")
+        # What is still in the buffer of a full output would fail once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_problems([problem])
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+_SCIENTIFIC_FROM = 1e5
+
 runs_option = click.option(
     "--runs", "runs_dir", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
     envvar="ENGINE_RUNS", help="Folder of runs and their queue.",
@@ -31,8 +33,10 @@ def duration(seconds: float | None) -> str:
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """A number with fixed digits; "-" for None."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """A number with fixed digits, a huge one with its power of ten; "-" for None."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" if abs(value) < _SCIENTIFIC_FROM else f"{value:.2e}"
 
 
 def count(number: int, one: str) -> str:

@@ -47,7 +47,9 @@ def command(
         reports = examine(recipes, overrides, runs_dir)
         refused = not all(report.ok for report in reports)
         if refused or any(report.problems for report in reports):
-            print_reports(reports, consequence=", not queued" if skip_bad else ", nothing queued", stderr=True)
+            for_ok = ", but not queued beside the others; --skip-bad would" if refused and not skip_bad else ""
+            consequence = ", not queued" if skip_bad else ", nothing queued"
+            print_reports(reports, consequence=consequence, for_ok=for_ok, stderr=True)
         if refused and not skip_bad:
             sys.exit(1)
         loaded = [recipe for report in reports if report.ok for recipe in report.recipes]
@@ -168,7 +170,9 @@ def _conclude(
     for row in rows:
         if row.state == "failed":
             out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
+            out.print(f"  `engine retry {row.number}` tries it again from its last checkpoint", soft_wrap=True)
     if stop.level:
-        out.print("stopped; `engine run` without recipes goes on where it was")
+        folder = "" if queue.runs_dir == Path("runs") else f" --runs {queue.runs_dir}"
+        out.print(f"stopped; `engine run{folder}` goes on where it was")
         return 130
     return 0 if not refused and all(state == "finished" for state in states) else 1

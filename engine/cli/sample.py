@@ -12,10 +12,10 @@ from engine.errors import DataError
 
 @click.command("sample")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="The same seed draws the same photos.")
-@click.option("--train", "num_train", default=240, show_default=True, help="Training photos.")
-@click.option("--val", "num_val", default=60, show_default=True, help="Validation photos.")
-@click.option("--test", "num_test", default=40, show_default=True, help="Test photos.")
+@click.option("--seed", default=0, type=click.IntRange(0), show_default=True, help="One seed, one set of photos.")
+@click.option("--train", "num_train", default=240, type=click.IntRange(1), show_default=True, help="Training photos.")
+@click.option("--val", "num_val", default=60, type=click.IntRange(1), show_default=True, help="Validation photos.")
+@click.option("--test", "num_test", default=40, type=click.IntRange(0), show_default=True, help="Test photos.")
 @click.option("--if-absent", is_flag=True, help="Do nothing when the folder already holds a sample dataset.")
 def command(folder: Path, seed: int, num_train: int, num_val: int, num_test: int, *, if_absent: bool) -> None:
     """Draw a Pascal VOC dataset of mugs, laptops and keyboards on desks into FOLDER."""

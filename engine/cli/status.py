@@ -15,11 +15,13 @@ from engine.cli.printing import console
 from engine.errors import QueueError, printable
 from engine.events import EventTail
 from engine.progress import RunProgress, fold
-from engine.queuereader import read_queue
+from engine.queuereader import read_queue, settle_orphans
 from engine.rundir import QUEUE_FILE, RunDir
 from engine.runqueue import QueueRow
 
 _WIDE = 100
+# Columns that the rest of a row takes.
+_BESIDE_NAME, _BESIDE_NAME_NARROW = 62, 45
 _BUSY_TIMEOUT_S = 10.0
 
 # A word and a shape for every state: never colour alone.
@@ -42,9 +44,9 @@ def command(runs_dir: Path, *, as_json: bool) -> None:
         return
     out = console()
     if not rows:
-        out.print(f"no runs in {runs_dir} yet; start with `engine run recipes/*.toml`")
+        out.print(f"no runs in {runs_dir} yet; start with `engine init PHOTOS`, or `engine run RECIPE`")
         return
-    out.print(status_table(rows, progresses, narrow=out.width < _WIDE))
+    out.print(status_table(rows, progresses, width=out.width))
     for row in rows:
         if row.reason:
             symbol, style = STATE_LOOKS[row.state]
@@ -58,7 +60,7 @@ def _rows(runs_dir: Path) -> list[QueueRow]:
             "Q106", str(runs_dir / QUEUE_FILE), reading.trouble,
             "`engine run` sets a damaged queue aside and rebuilds it from the run folders; `engine watch` shows those",
         )
-    return list(reading.rows.values())
+    return list(settle_orphans(reading.rows, runs_dir).values())
 
 
 def read_progress(run_dir: RunDir) -> RunProgress:
@@ -90,8 +92,17 @@ def status_values(row: QueueRow, progress: RunProgress) -> dict[str, object]:
     }
 
 
-def status_table(rows: list[QueueRow], progresses: list[RunProgress], *, narrow: bool) -> Table:
-    """The runs as a table; a narrow one leaves the loss and AP out."""
+def fitted(name: str, room: int) -> str:
+    """A run's name, safe to print, cut with an ellipsis to so many columns (8 at least)."""
+    name = printable(name)
+    room = max(8, room)
+    return name if len(name) <= room else name[: room - 1] + "…"
+
+
+def status_table(rows: list[QueueRow], progresses: list[RunProgress], *, width: int) -> Table:
+    """The runs as a table of at most so many columns; a narrow one leaves the loss and AP out."""
+    narrow = width < _WIDE
+    room = width - (_BESIDE_NAME_NARROW if narrow else _BESIDE_NAME)
     table = Table(box=None, pad_edge=False, header_style="bold")
     left, right = ("", "run", "state"), ("epoch", "loss", "best AP", "AP50", "elapsed", "left")
     for heading in left:
@@ -108,7 +119,7 @@ def status_table(rows: list[QueueRow], progresses: list[RunProgress], *, narrow:
             "left": duration(remaining_s(row, progress)),
         }
         table.add_row(
-            Text(symbol, style), Text(printable(row.run)), Text(row.state, style),
+            Text(symbol, style), Text(fitted(row.run, room)), Text(row.state, style),
             *(cells[heading] for heading in shown),
         )
     return table

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from engine import supervisor
@@ -16,9 +17,9 @@ from engine.runqueue import QueueRow, RunQueue
 from engine.supervisor import Observer, StopRequest, supervise, supervisor_lock
 from tests.builders import new_run, process_environment, started
 
-FINISHED = RunEnded(outcome="finished", reason="")
-DIVERGED = RunEnded(outcome="failed", reason="the loss is no longer a number", cause="diverged")
-STOPPED = RunEnded(outcome="stopped", reason="stopped on request after step 3 of 9")
+FINISHED = RunEnded(outcome="finished", reason="", attempt=1)
+DIVERGED = RunEnded(outcome="failed", reason="the loss is no longer a number", cause="diverged", attempt=1)
+STOPPED = RunEnded(outcome="stopped", reason="stopped on request after step 3 of 9", attempt=1)
 
 
 def write(run_dir: RunDir, *events: Event) -> None:
@@ -43,7 +44,7 @@ class FakeExecution:
         if "kill" in self.asked:
             return -9
         if "stop" in self.asked and not self.waits:
-            write(self.run_dir, started(attempt=self.attempt), STOPPED)
+            write(self.run_dir, started(attempt=self.attempt), msgspec.structs.replace(STOPPED, attempt=self.attempt))
             return EXIT_STOPPED
         return None if self.waits or self.looks < 2 else self.code
 
@@ -62,7 +63,11 @@ class FakeExecutor:
         self.executions: list[FakeExecution] = []
 
     def start(self, run_dir: RunDir, attempt: int) -> FakeExecution:
-        events, code = self.plan.get(run_dir.run_id, ((FINISHED,), EXIT_FINISHED))
+        planned, code = self.plan.get(run_dir.run_id, ((FINISHED,), EXIT_FINISHED))
+        events = [
+            msgspec.structs.replace(event, attempt=attempt) if isinstance(event, RunEnded) else event
+            for event in planned
+        ]
         write(run_dir, *((started(attempt=attempt), *events) if not self.waits else ()))
         self.executions.append(FakeExecution(run_dir, attempt, code, self.waits))
         return self.executions[-1]

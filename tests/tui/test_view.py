@@ -163,3 +163,17 @@ def test_a_whole_course_is_read() -> None:
     assert view.steps.length == 240
     assert view.loss_parts == ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg")
     assert len(view.epochs) == len(view.previews) == 2
+
+
+@pytest.mark.parametrize(
+    ("attempt", "worker_alive", "state"),
+    [
+        pytest.param(2, False, "queued", id="saved when its supervisor died"),
+        pytest.param(2, True, "running", id="just ending"),
+        pytest.param(1, False, "running", id="an earlier attempt's word"),
+    ],
+)
+def test_a_last_word_nobody_recorded(attempt: int, worker_alive: bool, state: str) -> None:
+    ended = RunEnded(time=0, outcome="stopped", reason="stopped on request", attempt=attempt)
+    view = apply_all(RunView("0001-a", row=row("running", attempt=2)), [started(), ended])
+    assert replace(view, worker_alive=worker_alive).state == state

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.events import EventLog, RunEnded
-from engine.rundir import RunDir
+from engine.rundir import SUPERVISOR_LOCK, RunDir
 from engine.runqueue import RunQueue
 from tests.builders import measured, new_run, started, stepped
 from tests.engine.cli.conftest import Ask
@@ -18,8 +18,9 @@ PROMISED = {"run", "state", "reason", "epoch", "epochs", "best_ap", "best_ap50",
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    """A finished, a failed, a running and a queued run."""
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished, a failed, a running and a queued run; somebody is at work on them."""
+    monkeypatch.setattr("engine.queuereader.is_locked", lambda path: path.name == SUPERVISOR_LOCK)
     queue = RunQueue(tmp_path / "runs")
     queue.enqueue([new_run(name) for name in ("done", "broken", "busy", "waiting")])
     steps = [stepped(step) for step in range(5)]
