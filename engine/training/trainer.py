@@ -9,6 +9,7 @@ what can't be mended is the worker's to record.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ from engine.training.schedule import lr_factor
 
 log = logging.getLogger(__name__)
 
+# A detector's loss begins between 1 and 10; from here no training has ever come back.
+_EXPLODED = 1e5
 # Seconds between two progress events of a long evaluation.
 _PHASE_EVERY_S = 1.0
 
@@ -211,7 +214,7 @@ class _Trainer:
         precision = self.recipe.hardware.precision
         losses = self.detector.losses(on_device.images, on_device.targets, precision)  # name -> 0-d tensor
         total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):  # before any weight changes
+        if not torch.isfinite(total) or total > _EXPLODED:  # before any weight changes
             raise self.diverged(losses, batch)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -223,7 +226,9 @@ class _Trainer:
     def diverged(self, losses: dict[str, Tensor], batch: Batch) -> Diverged:
         parts = ", ".join(f"{name} = {value.item():.3g}" for name, value in losses.items())
         images = ", ".join(str(self.train_data.records[place].image_path) for place in batch.places)
-        found = f"the loss is no longer a number at step {self.step + 1} ({parts}); images of the batch: {images}"
+        total = sum(value.item() for value in losses.values())
+        what = f"the loss exploded to {total:.3g}" if math.isfinite(total) else "the loss is no longer a number"
+        found = f"{what} at step {self.step + 1} ({parts}); images of the batch: {images}"
         fix = "lower optimizer.lr (try a tenth), add schedule.warmup_steps = 500, or set training.clip_grad_norm = 10"
         return Diverged((Problem("T201", Where(self.run_dir.run_id), found, fix),))
 
