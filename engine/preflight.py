@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.annotations import Audit, audit, vanishing_boxes
+from engine.annotations.codes import FOLDER_MISSING
 from engine.annotations.findings import in_order
+from engine.annotations.records import SPLITS
 from engine.catalogue import ARCHS
 from engine.errors import Problem, RecipeError, Where, has_errors
 from engine.needs import WeightsCheck, device_problems, disk_problems, memory_problems
@@ -101,7 +103,7 @@ class _Examiner:
             asked = (id(found), recipe.model, recipe.hardware.device)
             if asked not in seen:  # the runs of a sweep mostly need the same
                 seen.add(asked)
-                problems |= dict.fromkeys([*found.problems, *self._of_one_run(path, recipe, found)])
+                problems |= dict.fromkeys([*_named_in(loaded, found.problems), *self._of_one_run(loaded, found)])
         return Report(path, tuple(recipes), in_order(problems), found)
 
     def _audit(self, path: Path, recipe: Recipe) -> Audit:
@@ -112,14 +114,39 @@ class _Examiner:
             self.audits[key] = audit(recipe.dataset, recipe.classes, cache_dir=self.cache_dir, on_progress=tell)
         return self.audits[key]
 
-    def _of_one_run(self, path: Path, recipe: Recipe, found: Audit) -> list[Problem]:
-        model = recipe.model
+    def _of_one_run(self, loaded: LoadedRecipe, found: Audit) -> list[Problem]:
+        recipe, model = loaded.recipe, loaded.recipe.model
         vanishing = vanishing_boxes(
             found, recipe.classes.names, min_size=model.input_min_size, max_size=model.input_max_size,
             stretch=ARCHS[model.arch].family == "ssd",
         )
         return [
             *vanishing,
-            *self.weights.problems(model, Where(str(path), item="model.weights")),
-            *device_problems(recipe.hardware, Where(str(path), item="hardware.device")),
+            *self.weights.problems(model, _place(loaded, "model.weights")),
+            *device_problems(recipe.hardware, _place(loaded, "hardware.device")),
         ]
+
+
+def _place(loaded: LoadedRecipe, key: str) -> Where:
+    """Where a key of a recipe was written; the recipe itself for a default or a `--set`."""
+    source = loaded.sources.get(key)
+    if source is None or not source.path:
+        return Where(str(loaded.path), item=key)
+    return Where(source.path, source.value_line or source.line, source.value_column, item=key)
+
+
+def _named_in(loaded: LoadedRecipe, problems: Sequence[Problem]) -> list[Problem]:
+    """The problems, those about a path that leads nowhere with the recipe's line that names it."""
+    named: dict[str, str] = {}
+    for split in SPLITS:
+        for root in loaded.recipe.dataset.roots(split):
+            for part in ("images", "annotations"):
+                key = f"dataset.{split}.{part}"
+                if key in loaded.sources:
+                    named[str(getattr(root, part))] = f"named by {_place(loaded, key)}"
+    return [
+        replace(problem, where=replace(problem.where, item=named[problem.where.path]))
+        if problem.code == FOLDER_MISSING and problem.where.path in named and not problem.where.item
+        else problem
+        for problem in problems
+    ]

@@ -65,7 +65,9 @@ def command(
 
 
 def _could_be_fixed(report: Report) -> bool:
-    return any(problem.severity == "error" and problem.code.startswith("D1") for problem in report.problems)
+    # D100 is a path that leads nowhere: there is nothing to copy.
+    codes = {problem.code for problem in report.problems if problem.severity == "error"}
+    return any(code.startswith("D1") and code != "D100" for code in codes)
 
 
 def examine(recipes: Sequence[Path], overrides: Sequence[str], runs_dir: Path | None = None) -> list[Report]:

@@ -379,3 +379,15 @@ def test_what_a_sweeps_runs_share_is_looked_at_once(
     [report] = preflight([path])
     assert len(report.recipes) == 6
     assert sorted(asked) == ["auto", "cpu"]
+
+
+def test_a_path_that_leads_nowhere_is_named_with_the_recipes_line(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, tmp_path / "nowhere")
+    [report] = preflight([recipe])
+    found = [problem for problem in report.problems if problem.code == "D100"]
+    assert found
+    lines = recipe.read_text().splitlines()
+    for problem in found:
+        path, line, *_ = problem.where.item.removeprefix("named by ").split()[0].split(":")
+        assert Path(path).name == recipe.name
+        assert "nowhere" in lines[int(line) - 1]
