@@ -31,7 +31,7 @@ def loss_plot(view: RunView, *, log: bool, smoothed: bool, parts: bool = True) -
     for index, name in enumerate(part_names):
         y = view.steps.column(name)
         ink = PART_INKS[index % len(PART_INKS)]
-        lines.append(Line(part_name(name), *(smooth(x, y) if smoothed else (x, y)), ink))
+        lines.append(Line(part_name(name), *(smooth(x, y) if smoothed else (x, y)), ink, minor=True))
     lines.append(_epoch_line(view.epochs, "validation", [epoch.val_loss for epoch in view.epochs], "val", by_step=True))
     lines.append(Line("total", *(smooth(x, total) if smoothed else (x, total)), "total"))
     return Plot(tuple(line for line in lines if len(line.x)), log=log)

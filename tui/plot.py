@@ -24,8 +24,11 @@ _Doubles = NDArray[np.float64]
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
 _BRAILLE = 0x2800
 _GUTTER = 7
-# Share of the width that the names beside the curves may take; else they go into a corner.
-_MOST_FOR_NAMES = 0.36
+# Share of the width that the names beside the curves may take; else they go above the plot.
+_MOST_FOR_NAMES = 0.33
+# One row in so many may hold names above the plot.
+_ROWS_PER_LEGEND_ROW = 4
+_LEGEND_GAP = 2
 
 GRID = "grid"
 TICK = "tick"
@@ -42,6 +45,7 @@ class Line:
         y: Same length; NaN leaves a gap.
         ink: Name of the colour.
         points: Whether each point is marked, where there is room.
+        minor: Whether its name alone will do, without its last value, where there is little room.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Line:
     y: Curve
     ink: str
     points: bool = False
+    minor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +149,12 @@ def nice_step(span: float, most: int) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
 
 
-def _linear_axis(low: float, high: float, most_ticks: int) -> _Axis:
+def _linear_axis(low: float, high: float, most_ticks: int, *, whole: bool = False) -> _Axis:
     if not high > low:
         low, high = low - 0.5, low + 0.5
     step = nice_step(high - low, most_ticks)
+    if whole:
+        step = max(1.0, step)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return _Axis(low, high, tuple(index * step for index in range(first, last + 1)))
@@ -189,8 +196,9 @@ def _x_axis(plot: Plot, columns: int) -> _Axis:
     low = min((end[0] for end in ends), default=0.0)
     high = max((end[1] for end in ends), default=1.0)
     if high <= low:
-        low, high = low - 1, high + 1
-    return _linear_axis(low, high, max(3, columns // 9))
+        return _Axis(low - 1, low + 1, (low,))
+    # Steps and epochs are whole; there is no epoch 1.5.
+    return _linear_axis(low, high, max(3, columns // 9), whole=True)
 
 
 # --- curves into dots ---
@@ -247,12 +255,13 @@ def _cells(low: _Doubles, high: _Doubles, rows: int) -> NDArray[np.uint32]:
 
 
 class _Sheet:
-    """A canvas in the making."""
+    """A canvas in the making; rows count from `top`, below what was written above the plot."""
 
     def __init__(self, width: int, height: int) -> None:
         self.chars: NDArray[np.str_] = np.full((height, width), " ", dtype="<U1")
         self.ink_of = np.zeros((height, width), dtype=np.int16)
         self.inks: list[str] = [BLANK]
+        self.top = 0
 
     def ink(self, name: str) -> int:
         if name not in self.inks:
@@ -261,6 +270,7 @@ class _Sheet:
 
     def write(self, row: int, column: int, text: str, ink: str) -> None:
         height, width = self.chars.shape
+        row += self.top
         if not 0 <= row < height:
             return
         kept = text[max(0, -column) : max(0, width - column)]
@@ -273,7 +283,7 @@ class _Sheet:
 
 
 def draw(plot: Plot, width: int, height: int) -> Canvas:
-    """Draw a plot into a grid of characters; names stand at the ends of the curves, or in a corner.
+    """Draw a plot into a grid of characters; names stand at the ends of the curves, or above the plot.
 
     Args:
         plot: What to draw; without any values only the axes come out.
@@ -285,9 +295,11 @@ def draw(plot: Plot, width: int, height: int) -> Canvas:
     margin = max((len(text) + 2 for _, text, _ in names), default=1)
     has_margin = margin <= width * _MOST_FOR_NAMES
     margin = margin if has_margin else 1
-    rows, columns = height - 1, width - _GUTTER - margin
+    legend = [] if has_margin else _legend(plot, width - 2, height // _ROWS_PER_LEGEND_ROW)
+    rows, columns = height - 1 - len(legend), width - _GUTTER - margin
     if rows < 2 or columns < 4:
         return sheet.done()
+    _draw_legend(sheet, legend)
     y_axis, x_axis = _y_axis(plot, rows), _x_axis(plot, columns)
     _draw_grid(sheet, y_axis, rows, columns)
     _draw_x_axis(sheet, x_axis, rows, columns)
@@ -300,8 +312,6 @@ def draw(plot: Plot, width: int, height: int) -> Canvas:
         _mark(sheet, frame, plot.best, "★", "best")
     if has_margin:
         _draw_names(sheet, names, frame)
-    else:
-        _draw_legend(sheet, names, frame)
     return sheet.done()
 
 
@@ -343,7 +353,7 @@ def _draw_x_axis(sheet: _Sheet, axis: _Axis, rows: int, columns: int) -> None:
 def _draw_line(sheet: _Sheet, line: Line, frame: _Frame) -> None:
     bits = _cells(*_spans(line, frame.x_axis, frame.y_axis, frame.columns * 2), frame.rows)
     drawn = bits > 0
-    area = slice(0, frame.rows), slice(_GUTTER, _GUTTER + frame.columns)
+    area = slice(sheet.top, sheet.top + frame.rows), slice(_GUTTER, _GUTTER + frame.columns)
     # The cell belongs to the curve on top: mixed dots of two curves would belong to neither.
     sheet.chars[area][drawn] = (bits[drawn] + _BRAILLE).view("<U1")
     sheet.ink_of[area][drawn] = sheet.ink(line.ink)
@@ -386,12 +396,33 @@ def _draw_names(sheet: _Sheet, names: Sequence[tuple[float, str, str]], frame: _
         sheet.write(row, _GUTTER + frame.columns + 1, text, ink)
 
 
-def _draw_legend(sheet: _Sheet, names: Sequence[tuple[float, str, str]], frame: _Frame) -> None:
-    """Write the names into the upper right corner, which falling curves leave free."""
-    room = max(len(text) for _, text, _ in names) + 1
-    highest_first = sorted(names, key=lambda name: -name[0])
-    for row, (_, text, ink) in enumerate(highest_first[: frame.rows]):
-        sheet.write(row, _GUTTER + frame.columns - room, text.ljust(room), ink)
+def _legend(plot: Plot, width: int, most_rows: int) -> list[list[tuple[str, str]]]:
+    """Rows of names and their inks, the curve on top first; those that find no room are left out."""
+    top_first = plot.lines[::-1]
+    by_rank = sorted(top_first, key=lambda line: line.minor)
+    rows: list[list[tuple[str, str]]] = []
+    used, is_minor = 0, False
+    for line in by_rank:
+        known = np.flatnonzero(np.isfinite(line.y))
+        if not line.name or not len(known):
+            continue
+        text = line.name if line.minor else f"{figure(float(line.y[known[-1]]))} {line.name}"
+        if not rows or used + len(text) > width or line.minor != is_minor:
+            rows.append([])
+            used = 0
+        is_minor = line.minor
+        rows[-1].append((text, line.ink))
+        used += len(text) + _LEGEND_GAP
+    return rows[:most_rows]
+
+
+def _draw_legend(sheet: _Sheet, rows: Sequence[Sequence[tuple[str, str]]]) -> None:
+    for row, names in enumerate(rows):
+        column = 1
+        for text, ink in names:
+            sheet.write(row, column, text, ink)
+            column += len(text) + _LEGEND_GAP
+    sheet.top = len(rows)
 
 
 def _spread(wanted: Sequence[int], rows: int) -> list[int]:

@@ -6,21 +6,22 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from rich.cells import cell_len, set_cell_size
 
 from tui.series import Floats
 
-# State -> sign and word. Signs without an emoji form, so that they stay one cell wide everywhere.
+# State -> sign; the same as in `engine status` (engine/cli/status.py, STATE_LOOKS), each one cell wide.
 SIGNS = {
     "queued": "○",
     "held": "◌",
-    "running": "►",
-    "stopping": "◐",
-    "finished": "✓",
-    "failed": "✗",
-    "cancelled": "⊘",
+    "running": "▶",
+    "stopping": "◼",
+    "finished": "✔",
+    "failed": "✘",
+    "cancelled": "–",
 }
 UNKNOWN_SIGN = "?"
-NOTHING = "–"
+NOTHING = "-"
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 
@@ -31,18 +32,15 @@ def sign(state: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A stretch of time in its two largest units: "47s", "12m 05s", "1h 03m", "2d 04h"."""
+    """A stretch of time as the command line writes it: "42 s", "3:07 min", "2:05 h"."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
-    whole = max(0, int(seconds))
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    if days:
-        return f"{days}d {hour:02d}h"
-    if hours:
-        return f"{hours}h {minute:02d}m"
-    return f"{minutes}m {second:02d}s" if minutes else f"{second}s"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
 def figure(value: float | None) -> str:
@@ -109,6 +107,13 @@ def sparkline(values: Floats, width: int) -> str:
     low, high = float(means.min()), float(means.max())
     span = high - low or 1.0
     return "".join(_SPARKS[min(7, int((mean - low) / span * 8))] for mean in means)
+
+
+def fit(text: str, width: int) -> str:
+    """Text cut to a width in cells, with an ellipsis; wide characters count twice."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)).rstrip() + "…" if width > 0 else ""
 
 
 def joined(parts: Iterable[str], separator: str = " · ") -> str:

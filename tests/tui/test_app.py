@@ -75,7 +75,7 @@ async def test_the_running_run_is_shown_first(evening: Path, make_app: MakeApp) 
     app = make_app(evening)
     async with running(app):
         text, head = screen_text(app), header(app)
-    assert "► 1 running" in text
+    assert "▶ 1 running" in text
     assert "2 queued" in text
     assert "diverged · epoch 2/30" in text
     assert "13/30" in head
@@ -301,6 +301,59 @@ async def test_runs_vanish_by_themselves(evening: Path, make_app: MakeApp) -> No
         shutil.rmtree(evening / "0001-desk-mobilenet")
         await miss(pilot, app, "desk-mobilenet")
         await see(pilot, app, "desk-r50-lr01")
+
+
+@pytest.mark.parametrize("panel", ["1", "3", "4"])
+async def test_the_whole_folder_vanishes(evening: Path, make_app: MakeApp, panel: str) -> None:
+    app = make_app(evening)
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press(panel)
+        await settle(pilot, app)
+        shutil.rmtree(evening)
+        await see(pilot, app, "Nothing here yet")
+
+
+@pytest.mark.parametrize("size", [(60, 24), (80, 24), (100, 30), (120, 40)])
+async def test_a_long_name_leaves_the_figures_their_room(
+    evening: Path, make_app: MakeApp, size: tuple[int, int]
+) -> None:
+    (evening / "queue.db").unlink()
+    shutil.copytree(evening / "0001-desk-mobilenet", evening / f"0009-{'x' * 64}")
+    app = make_app(evening)
+    async with running(app, size) as pilot:
+        await pilot.press("G")
+        await see(pilot, app, "x… 0009")
+        await see(pilot, app, "3,600/3,600")
+        await see(pilot, app, "0.767")
+
+
+async def test_a_small_screen_tells_what_was_found(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press("3")
+        await see(pilot, app, " found, ")
+        await see(pilot, app, "epoch 12 · latest · image 1/4")
+
+
+async def test_long_log_lines_are_wrapped(evening: Path, make_app: MakeApp) -> None:
+    words = " ".join(f"word{number}" for number in range(40))
+    (evening / "0004-desk-r50" / "worker.log").write_text(f"{words} {'x' * 120}y 漢字{'漢' * 60}z\nthe end\n")
+    app = make_app(evening)
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press("4")
+        for part in ("word0 ", "word39", "xy", "漢z", "the end"):
+            await see(pilot, app, part)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+async def test_the_queue_takes_less_than_a_third_of_a_small_screen(
+    evening: Path, make_app: MakeApp, columns: int
+) -> None:
+    app = make_app(evening)
+    async with running(app, (columns, 24)) as pilot:
+        assert app.screen.query_one(QueueList).size.width * 3 < columns
+        await see(pilot, app, "best AP50 0.708")
+        await see(pilot, app, " validation")
 
 
 async def test_text_from_files_cannot_inject(tmp_path: Path, make_app: MakeApp) -> None:

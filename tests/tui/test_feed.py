@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.events import MessageEvent, RunStarted, StepEvent, encode_event
+from engine.queuereader import read_queue
 from engine.rundir import QUEUE_FILE, RunDir
 from engine.runqueue import RunQueue
 from tests.tui.build import an_evening, claim, draw_preview, enqueue, write_events
@@ -23,7 +24,6 @@ from tui.feed import (
     PictureChange,
     PictureKey,
     RunChange,
-    read_queue,
 )
 from tui.view import RunView
 

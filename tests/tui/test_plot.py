@@ -63,9 +63,28 @@ def test_names_stand_beside_the_ends_each_on_its_own_row() -> None:
     assert len(set(found)) == 3
 
 
-def test_names_go_into_the_corner_of_a_narrow_plot() -> None:
-    rows = text_of(draw(Plot((Line("rpn_box_reg", curve(0, 1), curve(3, 1), "part-1"),)), 44, 12))
-    assert rows[0].rstrip().endswith("1.000 rpn_box_reg")
+def test_names_go_above_a_narrow_plot_and_hide_nothing() -> None:
+    x = curve(0, 10)
+    part = Line("rpn_box_reg", x, curve(5, 5), "part-1", minor=True)
+    lines = (part, Line("validation", x, curve(9, 9), "val"), Line("total", x, curve(8, 8), "total"))
+    canvas = draw(Plot(lines), 44, 14)
+    rows = text_of(canvas)
+    assert rows[0].split() == ["8.000", "total", "9.000", "validation"]
+    assert rows[1].split() == ["rpn_box_reg"]
+    assert max(column for _, column in cells_of(canvas, "val")) == 42
+
+
+def test_a_low_plot_keeps_its_rows_for_the_curves() -> None:
+    rows = text_of(draw(Plot((Line("rpn_box_reg", curve(0, 1), curve(3, 1), "part-1"),)), 30, 3))
+    assert "rpn_box_reg" not in "".join(rows)
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4, 30])
+def test_the_axis_counts_in_whole_epochs(last: int) -> None:
+    x = np.arange(1, last + 1, dtype=np.float32)
+    ticks = text_of(draw(Plot((Line("", x, np.full_like(x, 0.5), "ap"),), unit_range=True), 80, 12))[-1].split()
+    assert ticks
+    assert all(tick.isdigit() and 1 <= int(tick) <= last for tick in ticks)
 
 
 def test_few_points_are_marked_and_the_best_has_a_star() -> None:

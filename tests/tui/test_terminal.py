@@ -154,7 +154,7 @@ def test_once_prints_the_state_as_text(runs_dir: Path) -> None:
     done = run_watch("--runs", str(runs_dir), "--once")
     assert done.returncode == 0
     assert done.stderr == ""
-    assert "✗ 0002 desk-r50-lr01" in done.stdout
+    assert "✘ 0002 desk-r50-lr01" in done.stdout
     assert "Loss of 0004-desk-r50" in done.stdout
     assert "\x1b" not in done.stdout
 

@@ -7,21 +7,40 @@ import pytest
 from PIL import Image
 from rich.cells import cell_len
 
+from engine.cli import options
+from engine.cli.status import STATE_LOOKS
 from tui.blocks import draw_blocks, fitted
-from tui.words import SIGNS, bar, duration, figure, precision, rate, short_count, sparkline
+from tui.words import SIGNS, bar, duration, figure, fit, precision, rate, short_count, sparkline
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(None, "–"), (math.nan, "–"), (-3, "0s"), (47.9, "47s"), (725, "12m 05s"), (3780, "1h 03m"), (187_200, "2d 04h")],
-)
+    [
+        (None, "-"), (math.nan, "-"), (-3, "0 s"), (47.9, "48 s"), (725, "12:05 min"), (3780, "1:03 h"),
+        (187_200, "52:00 h"),
+    ],
+)  # fmt: skip
 def test_durations(seconds: float | None, words: str) -> None:
     assert duration(seconds) == words
 
 
+@pytest.mark.parametrize("seconds", [None, 0, 42, 59.7, 187, 7503, 187_200])
+def test_durations_and_signs_look_like_the_command_lines(seconds: float | None) -> None:
+    assert duration(seconds) == options.duration(seconds)
+    assert {state: look[0] for state, look in STATE_LOOKS.items()} == SIGNS
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "cut"),
+    [("", 3, ""), ("abc", 3, "abc"), ("abcd", 3, "ab…"), ("漢字漢", 4, "漢…"), ("abc", 0, "")],
+)
+def test_text_is_cut_with_an_ellipsis(text: str, width: int, cut: str) -> None:
+    assert fit(text, width) == cut
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(None, "–"), (math.inf, "–"), (0, "0"), (0.4123, "0.412"), (12.34, "12.3"), (4.1e-5, "4.1e-05"), (2e6, "2.0e+06")],
+    [(None, "-"), (math.inf, "-"), (0, "0"), (0.4123, "0.412"), (12.34, "12.3"), (4.1e-5, "4.1e-05"), (2e6, "2.0e+06")],
 )
 def test_figures(value: float | None, words: str) -> None:
     assert figure(value) == words
@@ -29,14 +48,14 @@ def test_figures(value: float | None, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(None, "–"), (0, "0"), (0.005, "0.005"), (0.00125, "0.00125"), (5e-5, "5e-05"), (1.25e-4, "1.25e-04")],
+    [(None, "-"), (0, "0"), (0.005, "0.005"), (0.00125, "0.00125"), (5e-5, "5e-05"), (1.25e-4, "1.25e-04")],
 )
 def test_rates(value: float | None, words: str) -> None:
     assert rate(value) == words
 
 
 def test_precisions() -> None:
-    assert (precision(0.7314), precision(None), precision(math.nan)) == ("0.731", "–", "–")
+    assert (precision(0.7314), precision(None), precision(math.nan)) == ("0.731", "-", "-")
 
 
 @pytest.mark.parametrize(("value", "words"), [(0, "0"), (800, "800"), (1500, "1.5k"), (20_000, "20k"), (1e6, "1M")])

@@ -172,7 +172,10 @@ class MainScreen(Screen[None]):
         if old is None or _run_id(old.chosen) != _run_id(scene.chosen):
             self._epoch = None
         self.query_one(TopBar).show(scene.fleet, scene.views, scene.now)
-        self.set_class(not scene.views, "-empty")
+        if self.has_class("-empty") != (not scene.views):
+            self.set_class(not scene.views, "-empty")
+            # Some terminals kept what was there (pictures in pixels most of all) until the next resize.
+            self.call_after_refresh(self.refresh, layout=True)
         self.query_one(QueueList).show(scene.views, _run_id(scene.chosen), scene.now)
         if scene.chosen is not None:
             self.query_one(RunHeader).show(scene.chosen, scene.now)

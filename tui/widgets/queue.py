@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -15,10 +14,13 @@ from textual.strip import Strip
 from engine.errors import printable
 from tui.view import RunView
 from tui.widgets.inked import Piece, inked_strip, spread, width_of
-from tui.words import bar, duration, figure, joined, precision, sign, sparkline
+from tui.words import bar, duration, figure, fit, joined, precision, sign, sparkline
 
 _EDGE = 2
 _SPARK_WIDTH = 12
+_LEAST_SPARK = 4
+_LEAST_NAME = 8
+_LEAST_NAME_ORPHANED = 4
 
 
 class QueueList(ScrollView, can_focus=True):
@@ -121,26 +123,28 @@ def run_lines(view: RunView, width: int, now: float) -> list[list[Piece]]:
     word = "no worker" if view.is_orphaned else ("starting" if view.is_starting else state)
     ink = "warning" if view.is_orphaned else (state if state != "stopping" else "stopping")
     left: list[Piece] = [(f"{sign(state)} ", f"{ink}!"), (f"{view.number} ", "muted")]
-    name_width = width - 2 - len(view.number) - 1 - len(word) - 1
-    name = _fit(printable(view.name), max(4, name_width))
-    head = spread([*left, (name, "strong")], [(word, ink)], width)
+    room = width - width_of(left)
+    if room - len(word) - 1 < (_LEAST_NAME_ORPHANED if view.is_orphaned else _LEAST_NAME):
+        word = ""  # the sign and its colour say the same
+    name = fit(printable(view.name), room - len(word) - 1 if word else room)
+    head = spread([*left, (name, "strong")], [(word, ink)] if word else [], width)
     return [head, *_body(view, width, now)]
 
 
 def _body(view: RunView, width: int, now: float) -> list[list[Piece]]:
     if view.trouble and view.row is None:
-        return [[(f"  {_fit(printable(view.trouble), width - 2)}", "warning")], []]
+        return [[(f"  {fit(printable(view.trouble), width - 2)}", "warning")], []]
     if view.state == "failed":
         where = _epoch_words(view)
         cause = printable(view.cause or "failed")
         told = joined([cause, where])
         return [
-            [(f"  {_fit(told, width - 2)}", "failed")],
-            [(f"  {_fit(printable(view.reason), width - 2)}", "muted")],
+            [(f"  {fit(told, width - 2)}", "failed")],
+            [(f"  {fit(printable(view.reason), width - 2)}", "muted")],
         ]
     if view.started is None:
         waits = {"queued": "waits for its turn", "held": "held back", "cancelled": "never begun"}.get(view.state, "")
-        return [[(f"  {_fit(printable(view.reason) or waits, width - 2)}", "muted")], []]
+        return [[(f"  {fit(printable(view.reason) or waits, width - 2)}", "muted")], []]
     return [_progress_line(view, width, now), _figures_line(view, width)]
 
 
@@ -165,15 +169,11 @@ def _progress_line(view: RunView, width: int, now: float) -> list[Piece]:
 
 def _figures_line(view: RunView, width: int) -> list[Piece]:
     best = view.progress.best_ap50
-    right: list[Piece] = [("AP50 ", "muted"), (precision(best), "strong")] if best is not None else []
-    loss = f" {figure(view.progress.loss)}"
-    room = width - 3 - len(loss) - width_of(right)
-    spark = sparkline(view.steps.column("loss"), min(_SPARK_WIDTH, room))
-    return spread([("  ", ""), (spark, "total"), (loss, "text")], right, width)
-
-
-def _fit(text: str, width: int) -> str:
-    """Text cut to a width in cells, with an ellipsis; wide characters count twice."""
-    if cell_len(text) <= width:
-        return text
-    return set_cell_size(text, max(0, width - 1)).rstrip() + "…"
+    right: list[Piece] = [("best AP50 ", "muted"), (precision(best), "strong")] if best is not None else []
+    loss = figure(view.progress.loss)
+    room = width - 2 - width_of(right) - len(loss) - 2
+    if room < 0:  # the loss stands in the run's header as well
+        return [("  " if width_of(right) + 2 <= width else " ", ""), *right]
+    spark = sparkline(view.steps.column("loss"), min(_SPARK_WIDTH, room)) if room >= _LEAST_SPARK else ""
+    left: list[Piece] = [("  ", ""), (f"{spark} ", "total")] if spark else [("  ", "")]
+    return spread([*left, (loss, "text")], right, width)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import textwrap
 
 from rich.cells import cell_len
-from rich.text import Text
+from textual.strip import Strip
 from textual.widget import Widget
 
 from engine.errors import printable
 from tui.view import RunView
-from tui.widgets.inked import Piece, inked_text, spread
-from tui.words import NOTHING, bar, count, duration, joined, precision, rate, sign
+from tui.widgets.inked import Piece, inked_strip, spread, width_of
+from tui.words import NOTHING, bar, count, duration, fit, joined, precision, rate, sign
 
 _MOST_LINES_TOLD = 3
+_LEAST_NAME = 12
+_FIELD_GAP = 2
 _PHASE_WORDS = {
     "loading": "loading data and weights",
     "training": "training",
@@ -47,9 +49,14 @@ class RunHeader(Widget):
         self._shown = self._lines()
         self.refresh(layout=True)
 
-    def render(self) -> Text:
-        """The lines."""
-        return Text("\n").join(inked_text(self, line) for line in self._shown)
+    def render_line(self, y: int) -> Strip:
+        """One line, never wrapped: a line too long must not push the next ones out of sight."""
+        return inked_strip(self, self._shown[y] if y < len(self._shown) else [], self.size.width)
+
+    def notify_style_update(self) -> None:
+        """Take the new theme's inks."""
+        super().notify_style_update()
+        self.refresh()
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:  # noqa: ARG002
         """Lines there are; Textual asks for it."""
@@ -65,8 +72,10 @@ class RunHeader(Widget):
 
 def _title(view: RunView, width: int) -> list[Piece]:
     state = view.state
-    left: list[Piece] = [(printable(view.name), "strong"), (f" {view.number}  ", "muted")]
-    left += [(f"{sign(state)} {state}", f"{state}!"), (_doing(view), "text")]
+    rest: list[Piece] = [(f" {view.number}  ", "muted"), (f"{sign(state)} {state}", f"{state}!")]
+    doing = fit(_doing(view), width - width_of(rest) - _LEAST_NAME)
+    rest += [(doing, "text")]
+    left: list[Piece] = [(fit(printable(view.name), width - width_of(rest)), "strong"), *rest]
     device = printable(view.started.device) if view.started else ""
     attempt = f"attempt {view.started.attempt}" if view.started and view.started.attempt > 1 else ""
     return spread(left, [(joined([device, attempt]), "muted")], width)
@@ -93,7 +102,7 @@ def _progress(view: RunView, width: int) -> list[Piece]:
 
 
 def _figures(view: RunView, width: int, now: float) -> list[list[Piece]]:
-    """Names over values, in one band or, where that is too wide, in two."""
+    """Names over values, in as few bands of equal length as the width allows."""
     progress = view.progress
     epochs, steps = progress.num_epochs, progress.num_steps
     fields = [
@@ -106,9 +115,11 @@ def _figures(view: RunView, width: int, now: float) -> list[list[Piece]]:
         ("AP50", precision(progress.ap50)),
         ("best AP", _best(view)),
     ]
-    if sum(_field_width(field) for field in fields) <= width + 2:
-        return _band(fields, width)
-    return [*_band(fields[:4], width), *_band(fields[4:], width)]
+    for length in (8, 4, 3, 2):
+        bands = [fields[at : at + length] for at in range(0, len(fields), length)]
+        if all(sum(_field_width(field) for field in band) <= width + _FIELD_GAP for band in bands):
+            break
+    return [line for band in bands for line in _band(band, width)]
 
 
 def _best(view: RunView) -> str:
@@ -120,11 +131,11 @@ def _best(view: RunView) -> str:
 
 
 def _field_width(field: tuple[str, str]) -> int:
-    return max(cell_len(field[0]), cell_len(field[1])) + 2
+    return max(cell_len(field[0]), cell_len(field[1])) + _FIELD_GAP
 
 
 def _band(fields: list[tuple[str, str]], width: int) -> list[list[Piece]]:
-    spare = max(0, width + 2 - sum(_field_width(field) for field in fields))
+    spare = max(0, width + _FIELD_GAP - sum(_field_width(field) for field in fields))
     share = min(6, spare // len(fields))
     names: list[Piece] = []
     values: list[Piece] = []
@@ -141,7 +152,8 @@ def _told(view: RunView, width: int) -> list[list[Piece]]:
     if view.trouble or gone:
         return _wrapped("!", view.trouble or gone, "warning", width)
     if view.state == "failed":
-        return _wrapped("✗", joined([view.cause, view.reason], ": ") or "no reason recorded", "failed", width)
+        told = joined([view.cause, view.reason], ": ") or "no reason recorded"
+        return _wrapped(sign("failed"), told, "failed", width)
     return _wrapped("i", view.reason or view.progress.message, "text", width)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.widgets.inked import Piece, inked_strip, spread
+from tui.widgets.inked import Piece, inked_strip, spread, width_of
+from tui.words import fit
 
 
 class Scrubber(Widget):
-    """A line with a knob, and a line of words."""
+    """A line with a knob, and a line of words; words that find no room there stand beside the knob."""
 
     DEFAULT_CSS = "Scrubber { height: 2; }"
 
@@ -31,9 +33,12 @@ class Scrubber(Widget):
         width = self.size.width
         if not self._count:
             return Strip.blank(width, self.rich_style)
+        is_tight = cell_len(self._left) + cell_len(self._right) + 5 > width
+        beside: list[Piece] = [(f"  {self._right}", "muted")] if is_tight else []
         if y == 0:
-            return inked_strip(self, self._knob(width - 4), width)
-        words = spread([("  ", ""), (self._left, "text")], [(self._right, "muted"), ("  ", "")], width)
+            return inked_strip(self, [*self._knob(max(1, width - 4 - width_of(beside))), *beside], width)
+        left: list[Piece] = [("  ", ""), (fit(self._left, width - 2), "text")]
+        words = spread(left, [] if is_tight else [(self._right, "muted"), ("  ", "")], width)
         return inked_strip(self, words, width)
 
     def _knob(self, room: int) -> list[Piece]:
