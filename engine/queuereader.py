@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 from urllib.parse import quote
 
+from engine.events import EventTail, RunEnded
 from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, is_locked, run_number
 from engine.runqueue import ACTIVE, QueueRow, State
 
@@ -42,20 +43,39 @@ def read_queue(runs_dir: Path, timeout_s: float = 0.3) -> QueueReading:
     return QueueReading({row.run: row for row in rows if run_number(row.run) is not None})
 
 
+def last_word(run_dir: RunDir, attempt: int) -> RunEnded | None:
+    """The end that the worker of this attempt recorded itself; None when it died without a word."""
+    ended: RunEnded | None = None
+    for event in EventTail(run_dir.events).read_all():
+        if isinstance(event, RunEnded) and event.attempt == attempt:
+            ended = event
+    return ended
+
+
+def state_when_interrupted(run_dir: RunDir, attempt: int) -> tuple[State, str, str]:
+    """What a run in flight is once neither supervisor nor worker lives: its state, the reason and the cause."""
+    ended = last_word(run_dir, attempt)
+    if ended is not None and ended.outcome != "stopped":
+        return ended.outcome, ended.reason, ended.cause
+    return "queued", "interrupted with its supervisor; goes on from its last checkpoint", ""
+
+
 def settle_orphans(rows: dict[str, QueueRow], runs_dir: Path) -> dict[str, QueueRow]:
     """The rows as the next supervisor will find them: in flight only where somebody is alive.
 
-    A run that the queue calls running while neither a supervisor nor its worker lives was
-    interrupted; it waits to be gone on with. Nothing is written.
+    A run that the queue calls running while neither a supervisor nor its worker lives is shown as
+    what its worker said last; without a last word it waits to be gone on with. Nothing is written.
     """
     active = [row for row in rows.values() if row.state in ACTIVE]
     if not active or is_locked(runs_dir / SUPERVISOR_LOCK):
         return rows
-    interrupted = {
-        row.run: replace(row, state="queued", reason="interrupted; `engine run` goes on from its last checkpoint")
-        for row in active if not is_locked(RunDir(runs_dir / row.run).worker_lock)
-    }
-    return rows | interrupted
+    settled = dict(rows)
+    for row in active:
+        run_dir = RunDir(runs_dir / row.run)
+        if not is_locked(run_dir.worker_lock):
+            state, reason, cause = state_when_interrupted(run_dir, row.attempt)
+            settled[row.run] = replace(row, state=state, reason=reason, cause=cause)
+    return settled
 
 
 def _row(values: tuple[object, ...]) -> QueueRow:

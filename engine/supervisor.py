@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import printable
-from engine.events import EventTail, RunEnded
 from engine.executors import Execution, Executor
+from engine.queuereader import last_word, state_when_interrupted
 from engine.rundir import EXIT_FINISHED, EXIT_STOPPED, SUPERVISOR_LOCK, FileLock, RunDir, is_locked
 from engine.runqueue import ACTIVE, QueueRow, RunQueue, State
 
@@ -123,12 +123,9 @@ def _take_up_interrupted(queue: RunQueue, stop: StopRequest, observer: Observer)
                 observer.on_note(f"{row.run}: its worker outlived the last supervisor and is saving; waiting for it")
                 told = True
             time.sleep(_POLL_S)
-        ended = _last_word(run_dir, row.attempt)
-        if ended is not None and ended.outcome != "stopped":
-            queue.finish(row, ended.outcome, ended.reason, ended.cause)
-        else:
-            reason = "interrupted with its supervisor; goes on from its last checkpoint"
-            queue.finish(row, "queued", reason)
+        state, reason, cause = state_when_interrupted(run_dir, row.attempt)
+        queue.finish(row, state, reason, cause)
+        if state == "queued":
             observer.on_note(f"{row.run}: {reason}")
 
 
@@ -171,7 +168,7 @@ def judge_exit(run_dir: RunDir, attempt: int, code: int, *, stop_level: int = 0)
         code: The worker's exit code, -N when signal N killed it.
         stop_level: Whether the worker was asked to stop (1) or killed (2) on purpose.
     """
-    ended = _last_word(run_dir, attempt)
+    ended = last_word(run_dir, attempt)
     if code == EXIT_FINISHED and ended is not None and ended.outcome == "finished":
         return "finished", ended.reason, ""
     if code == EXIT_STOPPED:
@@ -198,15 +195,6 @@ def _killed_reason(number: int) -> str:
         advice = "the system ran out of memory: lower training.batch_size or model.min_size"
         return f"{reason}; if nobody did that, {advice}"
     return reason + "; worker.log may tell why"
-
-
-def _last_word(run_dir: RunDir, attempt: int) -> RunEnded | None:
-    """The end that the worker of this attempt recorded itself; None when it died without a word."""
-    ended: RunEnded | None = None
-    for event in EventTail(run_dir.events).read_all():
-        if isinstance(event, RunEnded) and event.attempt == attempt:
-            ended = event
-    return ended
 
 
 def _last_line(path: Path) -> str:

@@ -13,7 +13,7 @@ import click
 
 from engine.annotations import Audit, group
 from engine.cli.options import count, runs_option, set_option
-from engine.cli.printing import console, print_problems, shown_path
+from engine.cli.printing import console, print_problems, progress_bar, shown_path
 from engine.errors import EngineError
 from engine.machine import engine_cache_dir
 from engine.preflight import Report, preflight
@@ -72,18 +72,10 @@ def _could_be_fixed(report: Report) -> bool:
 
 def examine(recipes: Sequence[Path], overrides: Sequence[str], runs_dir: Path | None = None) -> list[Report]:
     """Run the preflight with a progress bar on a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(total=0, unit=" images", leave=False, disable=not sys.stderr.isatty()) as bar:
-
-        def show(name: str, done: int, total: int) -> None:
-            bar.set_description(f"checking {name}", refresh=False)
-            bar.total = total
-            bar.n = done
-            bar.refresh()
-
+    with progress_bar() as tell:
         return preflight(
-            recipes, overrides=overrides, on_progress=show, runs_dir=runs_dir, cache_dir=engine_cache_dir()
+            recipes, overrides=overrides, runs_dir=runs_dir, cache_dir=engine_cache_dir(),
+            on_progress=lambda name, done, total: tell(done, total, f"checking {name}"),
         )
 
 

@@ -9,7 +9,7 @@ import click
 
 from engine.annotations.convert import Format
 from engine.cli.options import count, set_option
-from engine.cli.printing import console, print_problems, shown_path
+from engine.cli.printing import console, print_problems, progress_bar, shown_path
 from engine.errors import has_errors
 
 _NAMES = {"voc": "Pascal VOC", "coco": "COCO", "yolo": "YOLO"}
@@ -27,21 +27,14 @@ def command(recipe: Path, out: Path, form: Format, overrides: tuple[str, ...], *
     Everything is carried over that the format can hold; what it can't is told. The originals are never touched and
     nothing is overwritten. Prints the [dataset] table for a recipe. Exit code 1 when something had to be left out.
     """
-    from tqdm import tqdm
-
     from engine.annotations import group
     from engine.annotations.convert import convert
     from engine.annotations.lines import dataset_lines, one_dataset
     from engine.recipe.load import load_recipes
 
     dataset, classes = one_dataset(loaded.recipe for loaded in load_recipes(recipe, overrides=overrides))
-    with tqdm(total=0, unit=" images", desc="converting", leave=False, disable=not sys.stderr.isatty()) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        done = convert(dataset, classes, to=form, out_dir=out, link=link, on_progress=show)
+    with progress_bar("converting") as tell:
+        done = convert(dataset, classes, to=form, out_dir=out, link=link, on_progress=tell)
     what = f"{count(done.num_images, 'image')} with {count(done.num_objects, 'object')}"
     console(stderr=True).print(f"wrote {what} as {_NAMES[form]} into {shown_path(str(out))}", soft_wrap=True)
     print_problems(group(done.problems))

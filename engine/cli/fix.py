@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cli.options import count
-from engine.cli.printing import console, print_problems, shown_path
+from engine.cli.printing import console, print_problems, progress_bar, shown_path
 from engine.machine import engine_cache_dir
 from engine.preflight import Report
 
@@ -29,9 +27,9 @@ def write_fixed(reports: Sequence[Report], out_dir: Path, *, stderr: bool = Fals
     from engine.errors import has_errors
 
     dataset, classes = one_dataset(loaded.recipe for report in reports for loaded in report.recipes)
-    with _bar("correcting") as tell:
+    with progress_bar("correcting") as tell:
         fixed = fix(dataset, classes, out_dir=out_dir, on_progress=tell)
-    with _bar("checking the copy") as tell:
+    with progress_bar("checking the copy") as tell:
         found = audit(fixed.dataset, fixed.classes, cache_dir=engine_cache_dir(), on_progress=tell)
     _print_changes(fixed, out_dir, stderr=stderr)
     _print_lines(fixed, reports[0].path.parent, stderr=stderr)
@@ -40,19 +38,6 @@ def write_fixed(reports: Sequence[Report], out_dir: Path, *, stderr: bool = Fals
     console(stderr=stderr).print(f"With these lines, engine check finds {verdict} in the copy.", soft_wrap=True)
     print_problems(group(p for p in found.problems if p.severity == "error"), stderr=stderr)
     return clean
-
-
-@contextmanager
-def _bar(words: str) -> Iterator[Callable[[int, int], None]]:
-    from tqdm import tqdm
-
-    with tqdm(total=0, unit=" images", desc=words, leave=False, disable=not sys.stderr.isatty()) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
 
 
 def _print_changes(fixed: Fixed, out_dir: Path, *, stderr: bool) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from engine.cli.check import examine, print_reports
-from engine.cli.printing import console, shown_path
+from engine.cli.printing import console, progress_bar, shown_path
 from engine.machine import engine_cache_dir
 
 
@@ -22,17 +21,10 @@ def command(folder: Path, path: Path | None) -> None:  # fmt: skip
     Finds Pascal VOC, COCO and YOLO annotations, the splits, the classes, and what is dirty. Never
     overwrites a file. What `engine check` says of the new recipe is printed.
     """
-    from tqdm import tqdm
-
     from engine.scaffold import scaffold
 
-    with tqdm(total=0, unit=" images", leave=False, disable=not sys.stderr.isatty()) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        plan = scaffold(folder, path, cache_dir=engine_cache_dir(), on_progress=show)
+    with progress_bar() as tell:
+        plan = scaffold(folder, path, cache_dir=engine_cache_dir(), on_progress=tell)
     out = console()
     out.print(f"wrote {shown_path(str(plan.path))}", soft_wrap=True)
     reports = examine([plan.path], ())

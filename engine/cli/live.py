@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.options import count, duration, figure
-from engine.cli.status import STATE_LOOKS, elapsed_s, fitted, read_progress, remaining_s
+from engine.cli.status import STATE_LOOKS, elapsed_s, epochs_begun, fitted, read_progress, reason_line, remaining_s
 from engine.errors import printable
 from engine.events import EpochEvent, Event, EventTail, MessageEvent, RunStarted, StepEvent
 from engine.progress import RunProgress, advance
 from engine.rundir import RunDir
-from engine.runqueue import QueueRow, RunQueue
+from engine.runqueue import ACTIVE, QueueRow, RunQueue
 
 _MOST_ROWS = 20
 _REDRAW_S = 0.5
@@ -203,8 +203,7 @@ class LiveTable:
         hidden = len(rows) - min(len(rows), _MOST_ROWS)
         foot = f"{count(hidden, 'more run')} not shown; " if hidden else ""
         reasons = [
-            Text.assemble(STATE_LOOKS[row.state], f" {row.number} {printable(row.reason)}")
-            for row in rows if row.reason and row.run in self._ended_here
+            reason_line(row) for row in rows if row.reason and row.run in self._ended_here
         ]
         hint = f"{foot}Ctrl-C saves and stops, twice stops at once; `engine watch` shows more"
         return Group(table, *reasons[-_MOST_REASONS:], Text(hint, style="dim"))
@@ -217,13 +216,11 @@ class LiveTable:
     def _cells(self, row: QueueRow) -> list[Text | ProgressBar]:
         progress = self._progress_of(row)
         symbol, style = STATE_LOOKS[row.state]
-        active = row.state in ("running", "stopping")
-        doing = progress.phase if active and progress.phase else row.state
-        epochs = f"{progress.epoch}/{progress.num_epochs}" if progress.num_epochs else "-"
+        doing = progress.phase if row.state in ACTIVE and progress.phase else row.state
         return [
             Text(symbol, style), Text(fitted(row.run, self._name_room)),
             ProgressBar(total=1.0, completed=progress.fraction, width=self._bar_width),
-            Text(epochs), Text(figure(progress.loss)), Text(figure(progress.best_ap50)),
+            Text(epochs_begun(progress)), Text(figure(progress.loss)), Text(figure(progress.best_ap50)),
             Text(duration(elapsed_s(row, progress) or None)),
             Text(duration(remaining_s(row, progress))),
             Text(doing, style),

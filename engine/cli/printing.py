@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -22,6 +24,29 @@ def console(*, stderr: bool = False) -> Console:
     # Nobody told how wide a pipe or a file is; a table cut off there would be lost.
     width = None if file.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
     return Console(file=file, markup=False, highlight=False, emoji=False, width=width)
+
+
+class Tell(Protocol):
+    """Moves a progress bar on."""
+
+    def __call__(self, done: int, total: int, words: str | None = None) -> None:
+        """So many of so many are done; `words` change what the bar says."""
+
+
+@contextmanager
+def progress_bar(words: str = "", *, unit: str = "images", keep: bool = False) -> Iterator[Tell]:
+    """A progress bar on a terminal's stderr, nothing elsewhere; `keep` leaves it there at the end."""
+    from tqdm import tqdm
+
+    with tqdm(total=0, unit=f" {unit}", desc=words, leave=keep, disable=not sys.stderr.isatty()) as bar:
+
+        def tell(done: int, total: int, words: str | None = None) -> None:
+            if words is not None:
+                bar.set_description(words, refresh=False)
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield tell
 
 
 def shown_path(path: str) -> str:

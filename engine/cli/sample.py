@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
+from engine.cli.printing import progress_bar
 from engine.errors import DataError
 
 
@@ -19,8 +19,6 @@ from engine.errors import DataError
 @click.option("--if-absent", is_flag=True, help="Do nothing when the folder already holds a sample dataset.")
 def command(folder: Path, seed: int, num_train: int, num_val: int, num_test: int, *, if_absent: bool) -> None:
     """Draw a Pascal VOC dataset of mugs, laptops and keyboards on desks into FOLDER."""
-    from tqdm import tqdm
-
     from engine.sample import SampleCounts, write_sample
     from engine.sample.write import MARKER
 
@@ -28,14 +26,9 @@ def command(folder: Path, seed: int, num_train: int, num_val: int, num_test: int
         click.echo(f"{folder} is there already")
         return
     counts = SampleCounts(num_train, num_val, num_test)
-    with tqdm(total=num_train + num_val + num_test, unit=" photos", disable=not sys.stderr.isatty()) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar(unit="photos", keep=True) as tell:
         try:
-            write_sample(folder, seed=seed, counts=counts, on_image=show)
+            write_sample(folder, seed=seed, counts=counts, on_image=tell)
         except FileExistsError as error:
             raise DataError.of("D001", str(folder), str(error), "name another folder, or remove this one") from error
         except OSError as error:

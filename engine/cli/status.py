@@ -17,7 +17,7 @@ from engine.events import EventTail
 from engine.progress import RunProgress, fold
 from engine.queuereader import read_queue, settle_orphans
 from engine.rundir import QUEUE_FILE, RunDir
-from engine.runqueue import QueueRow
+from engine.runqueue import ACTIVE, QueueRow
 
 _WIDE = 100
 # Columns that the rest of a row takes.
@@ -49,8 +49,7 @@ def command(runs_dir: Path, *, as_json: bool) -> None:
     out.print(status_table(rows, progresses, width=out.width))
     for row in rows:
         if row.reason:
-            symbol, style = STATE_LOOKS[row.state]
-            out.print(Text.assemble((symbol, style), f" {row.number} ", printable(row.reason)), soft_wrap=True)
+            out.print(reason_line(row), soft_wrap=True)
 
 
 def _rows(runs_dir: Path) -> list[QueueRow]:
@@ -70,7 +69,7 @@ def read_progress(run_dir: RunDir) -> RunProgress:
 
 def remaining_s(row: QueueRow, progress: RunProgress) -> float | None:
     """Seconds until a run should end; None unless it is being worked on."""
-    return progress.eta_s if row.state in ("running", "stopping") else None
+    return progress.eta_s if row.state in ACTIVE else None
 
 
 def elapsed_s(row: QueueRow, progress: RunProgress) -> float:
@@ -90,6 +89,16 @@ def status_values(row: QueueRow, progress: RunProgress) -> dict[str, object]:
         "elapsed_s": round(elapsed_s(row, progress), 1),
         "eta_s": None if (eta := remaining_s(row, progress)) is None else round(eta, 1),
     }
+
+
+def reason_line(row: QueueRow) -> Text:
+    """Why a run is as it is, with its symbol and number."""
+    return Text.assemble(STATE_LOOKS[row.state], f" {row.number} {printable(row.reason)}")
+
+
+def epochs_begun(progress: RunProgress) -> str:
+    """Epochs begun of all; "-" before the run has started."""
+    return f"{progress.epoch}/{progress.num_epochs}" if progress.num_epochs else "-"
 
 
 def fitted(name: str, room: int) -> str:
@@ -112,9 +121,8 @@ def status_table(rows: list[QueueRow], progresses: list[RunProgress], *, width: 
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for row, progress in zip(rows, progresses, strict=True):
         symbol, style = STATE_LOOKS[row.state]
-        epochs = f"{progress.epoch}/{progress.num_epochs}" if progress.num_epochs else "-"
         cells = {
-            "epoch": epochs, "loss": figure(progress.loss), "best AP": figure(progress.best_ap),
+            "epoch": epochs_begun(progress), "loss": figure(progress.loss), "best AP": figure(progress.best_ap),
             "AP50": figure(progress.best_ap50), "elapsed": duration(elapsed_s(row, progress) or None),
             "left": duration(remaining_s(row, progress)),
         }

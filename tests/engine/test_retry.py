@@ -66,3 +66,12 @@ def test_a_run_in_flight_is_shown_as_running(queue: RunQueue, tmp_path: Path) ->
         assert settle_orphans(rows, tmp_path)[row.run].state == "running"
         patch.setattr("engine.queuereader.is_locked", lambda path: path.name == "worker.lock")
         assert settle_orphans(rows, tmp_path)[row.run].state == "running"
+
+
+def test_a_run_that_finished_unrecorded_is_shown_as_finished(queue: RunQueue, tmp_path: Path) -> None:
+    row = queue.claim()
+    assert row is not None
+    with EventLog(RunDir(tmp_path / row.run).events) as events:
+        events.append(RunEnded(outcome="finished", reason="stopped early", attempt=row.attempt))
+    shown = settle_orphans(read_queue(tmp_path).rows, tmp_path)[row.run]
+    assert (shown.state, shown.reason) == ("finished", "stopped early")
