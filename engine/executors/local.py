@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 from engine.rundir import RunDir
 
-# How long libgomp's threads spin while they wait for each other before they sleep. The default is so long that two
-# trainings on one machine slow each other several times over; this costs nothing on a machine left alone
-# (tests/bench/omp_wait.py measures both). A person's own setting wins.
+# How long libgomp's threads spin while they wait for each other before they sleep. With the default, company on the
+# machine at times slows a training several times over; alone this makes no difference (tests/bench/omp_wait.py;
+# docs/decisions.md has the figures). A person's own setting wins.
 _WORKER_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 
 
