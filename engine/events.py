@@ -18,6 +18,8 @@ import msgspec
 
 Outcome = Literal["finished", "failed", "stopped"]
 Phase = Literal["loading", "training", "evaluating", "drawing", "saving"]
+# What a run mended by itself.
+Recovery = Literal["out of memory", "discarded step", "rolled back", "set aside", "stalled", "loader restarted"]
 
 
 class _Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
@@ -91,6 +93,8 @@ class EpochEvent(_Event, frozen=True, tag="epoch"):
     best: bool
     """Whether this epoch's weights are the best so far."""
     evaluate_s: float = 0.0
+    weights: Literal["trained", "averaged"] = "trained"
+    """Which weights the figures are of: those that training ended the epoch with, or their moving average."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -128,6 +132,23 @@ class MessageEvent(_Event, frozen=True, tag="message"):
     text: str
 
 
+class RecoveryEvent(_Event, frozen=True, tag="recovery"):
+    """Something went wrong and the run went on."""
+
+    kind: Recovery
+    text: str
+    """What happened and what was done about it, in words."""
+    epoch: int
+    step: int
+    """Zero-based step it happened at; the first one not yet done."""
+    images: tuple[str, ...] = ()
+    """Image files concerned."""
+    losses: dict[str, float | None] = {}
+    """Parts of the loss that was discarded."""
+    replay: str = ""
+    """Bundle with which `engine replay` repeats the step, relative to the run directory."""
+
+
 class RunEnded(_Event, frozen=True, tag="ended"):
     """The worker is done with the run, for now ("stopped") or for good."""
 
@@ -149,6 +170,7 @@ Event = (
     | PreviewEvent
     | CheckpointEvent
     | MessageEvent
+    | RecoveryEvent
     | RunEnded
 )
 

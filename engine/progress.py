@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from engine.events import EpochEvent, Event, MessageEvent, PhaseEvent, RunEnded, RunStarted, StepEvent
+from engine.events import EpochEvent, Event, MessageEvent, PhaseEvent, RecoveryEvent, RunEnded, RunStarted, StepEvent
 
 # Share of the old value in the running mean of seconds per step; about the last 20 steps count.
 _STEP_TIME_MEMORY = 0.95
@@ -87,7 +87,7 @@ def advance(progress: RunProgress, event: Event) -> RunProgress:
                 best_epoch=event.epoch + 1 if event.best else progress.best_epoch,
                 elapsed_s=event.elapsed_s, evaluate_s=event.evaluate_s, epochs_measured=event.epoch + 1,
             )
-        case MessageEvent():
+        case MessageEvent() | RecoveryEvent():
             return replace(progress, message=event.text)
         case RunEnded():
             return replace(

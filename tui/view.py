@@ -19,6 +19,7 @@ from engine.events import (
     MessageEvent,
     PhaseEvent,
     PreviewEvent,
+    RecoveryEvent,
     RunEnded,
     RunStarted,
     StepEvent,
@@ -27,7 +28,7 @@ from engine.progress import RunProgress, advance, fold
 from engine.runqueue import ACTIVE, QueueRow
 from tui.series import Floats, StepTable
 
-JournalEvent = RunStarted | MessageEvent | CheckpointEvent | RunEnded
+JournalEvent = RunStarted | MessageEvent | RecoveryEvent | CheckpointEvent | RunEnded
 
 _JOURNAL_LENGTH = 200
 # Of a long stretch of steps only the last ones are folded into the progress: its running mean of
@@ -211,7 +212,7 @@ def _apply_other(view: RunView, event: Event) -> RunView:
             return replace(view, previews=(*kept_previews, event))
         case RunEnded():
             return replace(_note(view, event), phase=None)
-        case MessageEvent() | CheckpointEvent():
+        case MessageEvent() | RecoveryEvent() | CheckpointEvent():
             return _note(view, event)
     return view
 

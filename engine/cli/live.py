@@ -15,7 +15,7 @@ from rich.text import Text
 from engine.cli.options import count, duration, figure
 from engine.cli.status import STATE_LOOKS, elapsed_s, epochs_begun, fitted, read_progress, reason_line, remaining_s
 from engine.errors import printable
-from engine.events import EpochEvent, Event, EventTail, MessageEvent, RunStarted, StepEvent
+from engine.events import EpochEvent, Event, EventTail, MessageEvent, RecoveryEvent, RunStarted, StepEvent
 from engine.progress import RunProgress, advance
 from engine.rundir import RunDir
 from engine.runqueue import ACTIVE, QueueRow, RunQueue
@@ -128,6 +128,8 @@ def plain_line(event: Event, progress: RunProgress) -> str:
             )
         case MessageEvent():
             return f"{event.level}: {event.text}"
+        case RecoveryEvent():
+            return f"{event.kind}: {event.text}"
     return ""
 
 

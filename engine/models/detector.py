@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
 from engine.errors import EngineError
+from engine.recipe.schema import Precision
 
 # torchvision's Faster R-CNN and SSD count the background as class 0.
 _BACKGROUND_OFFSET = 1
@@ -62,14 +63,15 @@ class Detector(nn.Module):
             head.register_forward_hook(_to_float32)
 
     def losses(
-        self, images: list[Tensor], targets: Sequence[Target], precision: Literal["fp32", "bf16"] = "fp32"
+        self, images: list[Tensor], targets: Sequence[Target], precision: Precision = "fp32"
     ) -> dict[str, Tensor]:
         """Training losses of a batch, by torchvision's names, as 0-d float32 tensors with gradients.
 
-        With "bf16", convolutions and matrix products are computed in bfloat16; everything about boxes
-        stays in float32, for bfloat16 can't tell pixels apart beyond 256.
+        With "bf16" or "fp16", convolutions and matrix products are computed in that format; everything
+        about boxes stays in float32, for bfloat16 can't tell pixels apart beyond 256.
         """
-        with torch.autocast(images[0].device.type, torch.bfloat16, enabled=precision == "bf16"):
+        dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+        with torch.autocast(images[0].device.type, dtype, enabled=precision != "fp32"):
             losses: dict[str, Tensor] = self.network(images, self._to_torchvision(targets))
         return {name: loss.float() for name, loss in losses.items()}
 

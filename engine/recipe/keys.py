@@ -6,6 +6,7 @@ reference share; nothing here repeats a range or a default.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -167,7 +168,9 @@ def _form_words(form: Node) -> list[str]:
     if form.get("format") == "path":
         return ["a path in quotes"]
     if form.get("type") == "array":
-        return [f"a list of {_plural(form.get('items', {}))}"]
+        least = form.get("minItems", 0)
+        count = f"{least} " if least > 1 and least == form.get("maxItems") else ""
+        return [f"a list of {count}{_plural(form.get('items', {}))}"]
     return [_FORM_WORDS.get(str(form.get("type")), "another value")]
 
 
@@ -179,7 +182,8 @@ def _plural(items: Node) -> str:
         return "tables"
     if len(forms) == 1 and forms[0].get("type") == "string" and "enum" not in forms[0]:
         return "names in quotes"
-    return expected_words(items).removeprefix("a ")
+    words = expected_words(items).removeprefix("a ")
+    return re.sub(r"^(whole number|number|list)\b", r"\1s", words)
 
 
 def _range_words(form: Node) -> str:
@@ -217,18 +221,25 @@ def suggestion(word: str, choices: Sequence[str]) -> str | None:
 
 # What other trainers and tutorials call it.
 OTHER_WORDS = {
+    "accumulate": "training.micro_batch_size",
+    "accumulation_steps": "training.micro_batch_size",
     "architecture": "model.arch",
     "backbone": "model.arch",
     "batch": "training.batch_size",
     "checkpoint": "model.weights",
     "class_names": "classes.names",
+    "cos_lr": "schedule.kind",
+    "ema": "training.ema_decay",
     "flip": "augmentation.horizontal_flip",
     "fliplr": "augmentation.horizontal_flip",
+    "flipud": "augmentation.vertical_flip",
     "gpu": "hardware.device",
     "image_size": "model.min_size",
     "imgsz": "model.min_size",
     "learning_rate": "optimizer.lr",
     "lr0": "optimizer.lr",
+    "lr_gamma": "schedule.gamma",
+    "lr_steps": "schedule.milestones",
     "max_epochs": "training.epochs",
     "num_epochs": "training.epochs",
     "pretrained": "model.weights",
@@ -236,6 +247,7 @@ OTHER_WORDS = {
     "scheduler": "schedule.kind",
     "val_split": "dataset.val_fraction",
     "validation": "dataset.val",
+    "warmup": "schedule.warmup_epochs",
     "wd": "optimizer.weight_decay",
     "workers": "hardware.num_workers",
 }

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-from engine.recipe.schema import Recipe
-
-Metric = Literal["ap", "ap50", "val_loss"]
+from engine.recipe.schema import Metric, Recipe
 
 
 @dataclass(frozen=True, slots=True)

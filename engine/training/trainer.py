@@ -111,13 +111,14 @@ class _Trainer:
         events.append(PhaseEvent(phase="loading", epoch=0))
 
         train_records, val_records = _read("train", recipe), _read("val", recipe)
-        seed = recipe.training.seed
+        seed, batch_size = recipe.training.seed, recipe.training.batch_size
+        assert batch_size != "auto"
         self.train_data = DetectionDataset(train_records, recipe.augmentation, seed)
         self.val_data = DetectionDataset(val_records)
-        self.order = EpochOrder(len(train_records), recipe.training.batch_size, seed)
+        self.order = EpochOrder(len(train_records), batch_size, seed)
         num_workers = pick_num_workers(recipe.hardware.num_workers, self.device)
         self.train_loader = make_loader(self.train_data, self.order, num_workers=num_workers, device=self.device)
-        val_order = FixedOrder(len(val_records), recipe.training.batch_size)
+        val_order = FixedOrder(len(val_records), batch_size)
         self.val_loader = make_loader(self.val_data, val_order, num_workers=num_workers, device=self.device)
         self.preview_images = pick_preview_images(val_records, recipe.previews.num_images)
 
@@ -243,7 +244,7 @@ class _Trainer:
         figures = validation.figures
         self.best, is_best = update(
             self.best, self.recipe, epoch,
-            {"ap": figures.ap, "ap50": figures.ap50, "val_loss": validation.loss},
+            {"ap": figures.ap, "ap50": figures.ap50, "ap75": figures.ap75, "val_loss": validation.loss},
         )
         if is_best:
             self.save_best(epoch)

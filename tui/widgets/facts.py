@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 from engine.errors import printable
-from engine.events import CheckpointEvent, MessageEvent, RunEnded, RunStarted
+from engine.events import CheckpointEvent, MessageEvent, RecoveryEvent, RunEnded, RunStarted
 from tui.series import Floats
 from tui.view import JournalEvent, RunView
 from tui.widgets.inked import Piece, inked_text
@@ -101,6 +101,8 @@ def _entry(event: JournalEvent) -> list[Piece]:
             return [when, (f"attempt {event.attempt} begins on {printable(event.device)}{again}", "text")]
         case MessageEvent():
             return [when, (printable(event.text), event.level)]
+        case RecoveryEvent():
+            return [when, (printable(f"{event.kind}: {event.text}"), "warning")]
         case CheckpointEvent():
             return [when, (f"saved the {event.kind} weights, epoch {event.epoch + 1}", "muted")]
         case RunEnded():

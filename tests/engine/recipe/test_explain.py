@@ -140,7 +140,7 @@ def test_command_prints_a_key(rich: Path) -> None:
 def test_command_prints_the_keys_of_a_section(rich: Path) -> None:
     result = CliRunner().invoke(explain_command, [str(rich), "optimizer"])
     assert result.output.startswith("[optimizer]\n")
-    assert "keys       name, lr, momentum, weight_decay" in result.output
+    assert "keys       name, lr, backbone_lr_factor, momentum, weight_decay" in result.output
 
 
 def test_command_names_the_runs_of_a_sweep(write: WriteRecipe) -> None:
