@@ -28,6 +28,7 @@ EXIT_FINISHED = 0
 EXIT_FAILED = 1
 EXIT_STOPPED = 75  # sysexits' EX_TEMPFAIL: saved, to be gone on with
 EXIT_LOCKED = 73  # sysexits' EX_CANTCREAT: another worker has the run
+EXIT_STALLED = 74  # sysexits' EX_IOERR: nothing moved any more; to be gone on with from the last checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,20 @@ class RunDir:
     def best_checkpoint(self) -> Path:
         """The best model."""
         return self.path / "checkpoints" / "best.pt"
+
+    @property
+    def attempt_notes(self) -> Path:
+        """What a worker leaves for the next one, should it be killed."""
+        return self.path / "attempt.json"
+
+    @property
+    def replays(self) -> Path:
+        """Folder of the steps that were discarded, to be repeated."""
+        return self.path / "replay"
+
+    def replay(self, step: int) -> Path:
+        """The bundle of a discarded step, zero-based."""
+        return self.replays / f"step-{step:08d}.pt"
 
     @property
     def report(self) -> Path:

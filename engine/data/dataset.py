@@ -39,6 +39,7 @@ class BrokenSample(NamedTuple):
     """An image that broke since the check; a value, because loader processes garble exceptions."""
 
     problems: tuple[Problem, ...]
+    place: int
 
 
 class Draw(NamedTuple):
@@ -71,7 +72,7 @@ class DetectionDataset(Dataset[Sample | BrokenSample]):
         try:
             image = load_image(record)
         except DataError as error:
-            return BrokenSample(tuple(error.problems))
+            return BrokenSample(tuple(error.problems), drawn.place)
         boxes = torch.from_numpy(record.boxes_xyxy[~record.crowd])
         if self._augmentation is not None:
             random = np.random.default_rng([self._seed, drawn.epoch, drawn.place])

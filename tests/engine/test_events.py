@@ -21,6 +21,7 @@ from engine.events import (
     PhaseEvent,
     Preview,
     PreviewEvent,
+    RecoveryEvent,
     RunEnded,
     decode_event,
     encode_event,
@@ -35,6 +36,9 @@ EVERY_TYPE: dict[str, Event] = {
     "preview": PreviewEvent(epoch=0, previews=(Preview("previews/0000/00.jpg", "a \u202e.jpg", 1, 2),)),
     "checkpoint": CheckpointEvent(kind="best", path="checkpoints/best.pt", epoch=0, step=4),
     "message": MessageEvent(level="warning", text="line\nbreak and \x1b"),
+    "recovery": RecoveryEvent(
+        kind="discarded step", text="why", epoch=0, step=4, images=("a.jpg",), losses={"a": None}, replay="replay/4.pt"
+    ),
     "ended": RunEnded(outcome="failed", reason="why", cause="diverged", elapsed_s=2.5),
 }
 
