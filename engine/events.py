@@ -16,6 +16,8 @@ from typing import BinaryIO, Literal, Self
 
 import msgspec
 
+from engine.rundir import write_bytes_atomic
+
 Outcome = Literal["finished", "failed", "stopped"]
 Phase = Literal["loading", "training", "evaluating", "drawing", "saving"]
 # What a run mended by itself.
@@ -192,6 +194,31 @@ def decode_event(line: bytes) -> Event | None:
     return event
 
 
+def rewind(path: Path, num_bytes: int) -> list[Event]:
+    """Cut an event log back to what a checkpoint knows, so that no step is told twice.
+
+    The log as it was is kept beside it as `events.before-N.jsonl`. The shortened one is a new file,
+    by which readers notice. No writer may have the log open.
+
+    Args:
+        path: The log.
+        num_bytes: Its length when the checkpoint was written; 0 to start over.
+
+    Returns:
+        The events that were cut off.
+    """
+    if not path.exists() or path.stat().st_size == num_bytes:
+        return []
+    content = path.read_bytes()
+    number = 1
+    while (kept := path.with_name(f"{path.stem}.before-{number}{path.suffix}")).exists():
+        number += 1
+    write_bytes_atomic(kept, content)
+    write_bytes_atomic(path, content[:num_bytes])
+    found = (decode_event(line) for line in content[num_bytes:].splitlines())
+    return [event for event in found if event is not None]
+
+
 class EventLog:
     """The only writer of a run's events.
 
@@ -199,7 +226,11 @@ class EventLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("a+b", buffering=0)
+        self._path = path
+        self._open()
+
+    def _open(self) -> None:
+        self._file: BinaryIO = self._path.open("a+b", buffering=0)
         self._cut_torn_tail()
 
     def _cut_torn_tail(self) -> None:
@@ -224,6 +255,14 @@ class EventLog:
         """Force the log to disk; returns its size in bytes."""
         os.fsync(self._file.fileno())
         return self._file.seek(0, os.SEEK_END)
+
+    def rewind(self, num_bytes: int) -> list[Event]:
+        """Cut the log back, as `rewind` does; returns the events that were cut off."""
+        self.close()
+        try:
+            return rewind(self._path, num_bytes)
+        finally:
+            self._open()
 
     def close(self) -> None:
         """Close the file."""

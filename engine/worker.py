@@ -22,11 +22,10 @@ from pathlib import Path
 import torch
 
 from engine.errors import DataError, EngineError, RecipeError, TrainingError, WeightsError
-from engine.events import EventLog, MessageEvent, RunEnded
+from engine.events import EventLog, MessageEvent, RunEnded, rewind
 from engine.models.checkpoint import load_newest, remove_leftovers
 from engine.recipe.load import read_resolved
 from engine.rundir import EXIT_FAILED, EXIT_FINISHED, EXIT_LOCKED, EXIT_STOPPED, FileLock, RunDir
-from engine.training.recovery import rewind_events
 from engine.training.trainer import TrainingResult, train
 
 log = logging.getLogger("engine.worker")
@@ -81,7 +80,7 @@ def _run(run_dir: RunDir, attempt: int, stop: threading.Event) -> int:
         recipe = read_resolved(run_dir.resolved)
         remove_leftovers(run_dir.last_checkpoint.parent)
         resume_from, warning = load_newest(run_dir.last_checkpoint)
-        rewind_events(run_dir, resume_from["events_bytes"] if resume_from else 0)
+        rewind(run_dir.events, resume_from["events_bytes"] if resume_from else 0)
     except EngineError as error:
         return _record_failure(run_dir, attempt, error)
     with EventLog(run_dir.events) as events:

@@ -22,7 +22,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from engine.annotations import ImageRecord, read_split
 from engine.data.dataset import DetectionDataset
-from engine.data.loading import Batch, EpochOrder, FixedOrder, make_loader, pick_num_workers
+from engine.data.loading import Batch, make_loader, pick_num_workers
+from engine.data.order import EpochOrder, FixedOrder
 from engine.errors import DataError, Diverged, Problem, Where, has_errors
 from engine.evaluation.previews import draw_previews, pick_preview_images
 from engine.evaluation.validate import Validation, validate

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 
 from engine.annotations import read_split
 from engine.data.dataset import DetectionDataset, Draw
-from engine.data.loading import Batch, FixedOrder, make_loader
+from engine.data.loading import Batch, make_loader
+from engine.data.order import FixedOrder
 from engine.evaluation.validate import validate
 from engine.models import build_detector
 from engine.models.checkpoint import load_checkpoint

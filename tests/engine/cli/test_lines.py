@@ -13,11 +13,10 @@ from engine.cli.live import LiveTable, PlainLines, plain_line
 from engine.cli.options import count, duration, figure
 from engine.cli.printing import print_problems, shown_path
 from engine.errors import Problem, Where
-from engine.events import Event, EventLog, MessageEvent, RunEnded
+from engine.events import Event, EventLog, MessageEvent, RunEnded, rewind
 from engine.progress import RunProgress, fold
 from engine.rundir import RunDir
 from engine.runqueue import QueueRow, RunQueue
-from engine.training.recovery import rewind_events
 from tests.builders import measured, new_run, started, stepped
 
 
@@ -98,7 +97,7 @@ def test_plain_lines_tell_a_resumed_run_without_its_past(queue: RunQueue, row: Q
     show = PlainLines(Console(file=output, width=200), queue.runs_dir)
     show.start(row)
     show.tick()
-    rewind_events(run_dir, saved_at)
+    rewind(run_dir.events, saved_at)
     write(run_dir, started(attempt=2, first_step=5), MessageEvent(level="note", text="going on"), measured(1))
     show.tick()
     show.end(row)

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from engine.annotations import ImageRecord
 from engine.data.dataset import DetectionDataset
-from engine.data.loading import Batch, EpochOrder, FixedOrder, make_loader, pick_num_workers
+from engine.data.loading import Batch, make_loader, pick_num_workers
+from engine.data.order import EpochOrder, FixedOrder
 from engine.errors import DataError
 from tests.builders import record, write_photo
 

@@ -9,7 +9,8 @@ import torch
 
 from engine.annotations import read_split
 from engine.data.dataset import DetectionDataset
-from engine.data.loading import FixedOrder, make_loader
+from engine.data.loading import make_loader
+from engine.data.order import FixedOrder
 from engine.evaluation.previews import draw_previews, pick_preview_images
 from engine.evaluation.validate import Validation, validate
 from engine.models import Detection, Detector, build_detector

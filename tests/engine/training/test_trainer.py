@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from engine.errors import DataError, Diverged
-from engine.events import CheckpointEvent, EpochEvent, EventLog, MessageEvent, PreviewEvent, RunStarted
+from engine.events import CheckpointEvent, EpochEvent, EventLog, MessageEvent, PreviewEvent, RunStarted, rewind
 from engine.models.checkpoint import Content, load_checkpoint
 from engine.recipe.schema import Recipe
 from engine.rundir import RunDir
-from engine.training.recovery import rewind_events
 from engine.training.trainer import TrainingResult, train
 from tests.builders import (
     events_of,
@@ -54,7 +53,7 @@ def run(
     resume_from: Content | None = None
     if resume:
         resume_from = load_checkpoint(run_dir.last_checkpoint)
-        rewind_events(run_dir, resume_from["events_bytes"])
+        rewind(run_dir.events, resume_from["events_bytes"])
     with EventLog(run_dir.events) as events:
         return train(
             recipe, run_dir, events, attempt=attempt, resume_from=resume_from, stop_requested=_stop(run_dir, stop_after)
