@@ -35,17 +35,31 @@ class Sample(NamedTuple):
     place: int
 
 
-class BrokenSample(NamedTuple):
-    """An image that broke since the check; a value, because loader processes garble exceptions."""
-
-    problems: tuple[Problem, ...]
-    place: int
-
-
 class Draw(NamedTuple):
-    """An image to load and the epoch it is loaded for."""
+    """An image to load and the epoch it is loaded for.
+
+    Attributes:
+        epoch: Zero-based epoch.
+        place: Position of the record in the dataset.
+        repeat: How often the image has come in this epoch already; each time it is changed otherwise.
+        avoid: Places that must not be put beside it in a mosaic either.
+    """
 
     epoch: int
+    place: int
+    repeat: int = 0
+    avoid: frozenset[int] = frozenset()
+
+
+class BrokenSample(NamedTuple):
+    """An image that broke since the check; a value, because loader processes garble exceptions.
+
+    Attributes:
+        problems: What is wrong with it.
+        place: Position of the record in the dataset.
+    """
+
+    problems: tuple[Problem, ...]
     place: int
 
 
