@@ -22,6 +22,8 @@ from engine.errors import QueueError
 RUN_ID = re.compile(r"^(\d{4,})-[A-Za-z0-9][A-Za-z0-9._-]*$")
 QUEUE_FILE = "queue.db"
 SUPERVISOR_LOCK = "supervisor.lock"
+# Runs that were taken out of the queue; nothing in it is ever deleted unasked.
+REMOVED_DIR = "removed"
 
 # What a worker says of its run by its exit code.
 EXIT_FINISHED = 0
@@ -81,6 +83,16 @@ class RunDir:
     def attempt_notes(self) -> Path:
         """What a worker leaves for the next one, should it be killed."""
         return self.path / "attempt.json"
+
+    @property
+    def stop_after_epoch(self) -> Path:
+        """Marker: the worker is asked to save and end once the epoch at work is measured."""
+        return self.path / "stop-after-epoch"
+
+    @property
+    def decision(self) -> Path:
+        """That a person held or cancelled the run, for a queue that has to be rebuilt."""
+        return self.path / "decision.json"
 
     @property
     def replays(self) -> Path:

@@ -60,6 +60,10 @@ class Queue(Section):
     ] | None = None
     """Local time before which the run isn't started; "22:30" is the next time the clock shows that."""
 
+    max_hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """Hours in a row that the run may be worked on; then it is saved and parked until a day after it began, and others
+    have their turn. Left out: until it is done."""
+
     @model_validator(mode="after")
     def _real_date(self) -> Queue:
         try:
