@@ -121,6 +121,12 @@ class TrainingError(EngineError):
     cause: str = "error"
 
 
+class MemoryExhausted(TrainingError):
+    """Memory doesn't hold even one image at a time."""
+
+    cause = "out of memory"
+
+
 class Diverged(TrainingError):
     """The loss became infinite or not a number, before any weight changed."""
 

@@ -148,6 +148,16 @@ def load_newest(path: Path) -> tuple[Content | None, str]:
     return None, ""
 
 
+def load_earlier(path: Path, before_step: int) -> Content | None:
+    """The newest sound checkpoint of fewer steps, of the last one and the one before it; None when there is none."""
+    for candidate in (path, previous_path(path)):
+        with contextlib.suppress(EngineError):
+            content = load_checkpoint(candidate)
+            if content["step"] < before_step:
+                return content
+    return None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete half-written files that a killed worker left."""
     with contextlib.suppress(FileNotFoundError):

@@ -113,8 +113,8 @@ def _with_lr_factor(
 
 
 def _weight_decay(parameter: nn.Parameter, settings: Optimizer) -> float:
-    # Weights of convolutions and products have two dimensions or more; biases and norms have one.
-    if parameter.ndim > 1:
+    # Weights of products have two dimensions, of convolutions four; biases and norms have one, ConvNeXt's scales three.
+    if parameter.ndim in {2, 4}:
         return settings.weight_decay
     if settings.norm_weight_decay is not None:
         return settings.norm_weight_decay

@@ -64,11 +64,12 @@ def _decay(step: int, steps_per_epoch: int, num_steps: int, schedule: Schedule, 
 
 
 def _onecycle(step: int, num_steps: int, schedule: Schedule) -> float:
+    last = num_steps - 1
     # A run too short to rise starts at the peak.
-    peak, last = max(0.0, schedule.peak_at * num_steps - 1), num_steps - 1
+    step, peak = min(step, last), max(0.0, schedule.peak_at * num_steps - 1)
     if step <= peak:
         return _cosine(_ONECYCLE_START, 1, step / peak if peak else 1.0)
-    return _cosine(1, schedule.final_factor, min(1.0, (step - peak) / (last - peak)))
+    return _cosine(1, schedule.final_factor, (step - peak) / (last - peak))
 
 
 def _between(start: float, end: float, share: float) -> float:

@@ -1,0 +1,203 @@
+"""One optimizer step, whole: micro-batches added up, and nothing changed unless everything is finite.
+
+A batch that doesn't fit into memory is tried again in halves; the effective batch, and so the learning
+rate, stay as they are. A loss or gradient that isn't a number, or a loss that exploded, leaves weights,
+optimizer and statistics as they were before the step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from engine.catalogue import ARCHS
+from engine.data.augment import in_force, min_size_at
+from engine.data.loading import Batch
+from engine.models.detector import Detector
+from engine.recipe.schema import Model, Precision, Recipe
+from engine.training.memory import OutOfMemory, is_out_of_memory, release
+from engine.training.precision import Verdict, backward, update_weights
+
+
+class UpdateBroken(Exception):
+    """Something went wrong while the weights were being changed: they may be half old, half new."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFigures:
+    """What a step came to.
+
+    Attributes:
+        loss: Total loss of the batch; may be infinite or not a number.
+        losses: Its parts by torchvision's names.
+        fault: Why the step was discarded, in words; "" when the weights were changed.
+    """
+
+    loss: float
+    losses: dict[str, float]
+    fault: str = ""
+
+
+class Remembered:
+    """What a forward pass changes besides gradients: random states and batch statistics."""
+
+    def __init__(self, detector: nn.Module, device: torch.device) -> None:
+        self._device = device
+        self._random = torch.get_rng_state()
+        self._device_random = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self._statistics = [
+            (buffer, buffer.clone())
+            for module in detector.modules()
+            if isinstance(module, _BatchNorm) and module.training
+            for buffer in module.buffers(recurse=False)
+        ]
+
+    def restore(self) -> None:
+        """Make everything as it was."""
+        torch.set_rng_state(self._random)
+        if self._device_random is not None:
+            torch.cuda.set_rng_state(self._device_random, self._device)
+        for buffer, before in self._statistics:
+            buffer.copy_(before)
+
+    @property
+    def random(self) -> dict[str, Tensor]:
+        """The random states, for a replay bundle."""
+        found = {"torch": self._random}
+        return found if self._device_random is None else {**found, "cuda": self._device_random}
+
+
+class Stepper:
+    """Makes optimizer steps.
+
+    Args:
+        detector: In training mode, on `device`.
+        optimizer: Over its parameters.
+        scaler: Scales the loss under fp16; disabled otherwise.
+        device: Where to compute.
+        precision: Number format of the forward pass.
+        clip_grad_norm: Greatest norm of the gradients, or None.
+        exploding_loss: A loss above this is discarded.
+        micro_batch_size: Images at a time; halved when memory runs out.
+        on_halved: Told the new micro-batch size after memory ran out.
+    """
+
+    def __init__(
+        self, detector: Detector, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, *,
+        device: torch.device, precision: Precision, clip_grad_norm: float | None, exploding_loss: float,
+        micro_batch_size: int, on_halved: Callable[[int], None],
+    ) -> None:
+        self._detector, self._optimizer, self._scaler = detector, optimizer, scaler
+        self._device, self._precision = device, precision
+        self._clip_grad_norm, self._exploding_loss = clip_grad_norm, exploding_loss
+        self._on_halved = on_halved
+        self.micro_batch_size = micro_batch_size
+
+    def run(self, batch: Batch) -> tuple[StepFigures, Remembered]:
+        """Make one step, or discard it.
+
+        Args:
+            batch: A whole batch, on the CPU.
+
+        Returns:
+            The figures, and what everything random was before, for a replay.
+
+        Raises:
+            OutOfMemory: Not even a single image fits.
+            UpdateBroken: Memory ran out while the weights were being changed.
+        """
+        before = Remembered(self._detector, self._device)
+        losses = self._losses_with_gradients(batch, before)
+        total = sum(losses.values())
+        fault = describe_fault(total, self._exploding_loss)
+        if not fault and self._update() == "diverged":
+            fault = "the gradients are no longer numbers"
+        if fault:
+            before.restore()
+        self._optimizer.zero_grad(set_to_none=True)
+        return StepFigures(total, losses, fault), before
+
+    def _losses_with_gradients(self, batch: Batch, before: Remembered) -> dict[str, float]:
+        while True:
+            self._optimizer.zero_grad(set_to_none=True)
+            try:
+                return self._add_up(batch)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Outside of the except block, for an error holds on to everything that was computed before it.
+            self._optimizer.zero_grad(set_to_none=True)
+            before.restore()
+            release(self._device)
+            if self.micro_batch_size <= 1 or len(batch) <= 1:
+                raise OutOfMemory
+            self.micro_batch_size = max(1, min(self.micro_batch_size, len(batch)) // 2)
+            self._on_halved(self.micro_batch_size)
+
+    def _add_up(self, batch: Batch) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        for part in batch.split(self.micro_batch_size):
+            on_device = part.to(self._device)
+            losses = self._detector.losses(on_device.images, on_device.targets, self._precision)
+            share = len(part) / len(batch)
+            total = torch.stack(list(losses.values())).sum()
+            backward(total * share if share < 1 else total, self._scaler)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.item() * share
+        return sums
+
+    def _update(self) -> Verdict:
+        try:
+            return update_weights(self._optimizer, self._scaler, self._clip_grad_norm).verdict
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise UpdateBroken from error
+            raise
+
+    def spoilt_by(self, batch: Batch, before: Remembered) -> list[int]:
+        """Places of the images that spoil the loss on their own; every random state is left as it is.
+
+        Empty when none does, or all do: then it isn't the images.
+        """
+        after = Remembered(self._detector, self._device)
+        guilty = []
+        for sample in batch.samples:
+            before.restore()
+            alone = Batch([sample]).to(self._device)
+            with torch.no_grad():
+                losses = self._detector.losses(alone.images, alone.targets, self._precision)
+            if describe_fault(sum(value.item() for value in losses.values()), self._exploding_loss):
+                guilty += alone.places
+        after.restore()
+        return guilty if len(guilty) < len(batch) else []
+
+
+def describe_fault(loss: float, exploding_loss: float) -> str:
+    """What is wrong with a total loss, in words; "" when nothing is."""
+    if not math.isfinite(loss):
+        return "the loss is no longer a number"
+    return f"the loss exploded to {loss:.3g}" if loss > exploding_loss else ""
+
+
+def min_size_of(step: int, epoch: int, recipe: Recipe) -> int | None:
+    """The shorter side in pixels that a step's images are resized to; None for the recipe's own."""
+    augmentation = in_force(recipe.augmentation, epoch, recipe.training.epochs)
+    return min_size_at(step, recipe.training.seed, augmentation)
+
+
+def set_input_size(detector: Detector, model: Model, min_size: int | None) -> None:
+    """Have images resized to another shorter side, the longer one's bound in proportion; None for the recipe's own.
+
+    A detector of a fixed size keeps it.
+    """
+    if ARCHS[model.arch].fixed_size:
+        return
+    transform = detector.network.transform
+    share = 1.0 if min_size is None else min_size / model.input_min_size
+    transform.min_size = (min_size or model.input_min_size,)
+    transform.max_size = max(transform.min_size[0], round(share * model.input_max_size))
