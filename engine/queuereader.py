@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import get_args
 from urllib.parse import quote
 
 from engine.events import EventTail, RunEnded
+from engine.queuefile import SCHEMA_VERSION
 from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, is_locked, run_number
-from engine.runqueue import ACTIVE, QueueRow, State
+from engine.runqueue import ACTIVE, QueueRow, State, after_request
 
 
 @dataclass(frozen=True, slots=True)
 class QueueReading:
-    """The queue's rows by run, or why there are none."""
+    """The queue's rows by run, or why there are none.
+
+    Attributes:
+        rows: By run, in the order of their numbers.
+        trouble: Why there are none; "" when all is well.
+        paused: Why nothing new is started; None when the queue isn't paused.
+        until: Until when the supervisor works, seconds since 1970; None for no end.
+    """
 
     rows: dict[str, QueueRow]
     trouble: str = ""
+    paused: str | None = None
+    until: float | None = None
 
 
 def read_queue(runs_dir: Path, timeout_s: float = 0.3) -> QueueReading:
@@ -32,15 +43,29 @@ def read_queue(runs_dir: Path, timeout_s: float = 0.3) -> QueueReading:
     path = runs_dir / QUEUE_FILE
     if not path.exists():
         return QueueReading({})
-    columns = ", ".join(field.name for field in fields(QueueRow))
     try:
         with contextlib.closing(
             sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=timeout_s)
         ) as db:
-            rows = [_row(values) for values in db.execute(f"SELECT {columns} FROM runs ORDER BY number")]
+            return _read(db)
     except (sqlite3.Error, ValueError, TypeError) as error:
         return QueueReading({}, f"the queue can't be read: {error}")
-    return QueueReading({row.run: row for row in rows if run_number(row.run) is not None})
+
+
+def _read(db: sqlite3.Connection) -> QueueReading:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        return QueueReading({}, f"the queue is of a newer engine (format {version})")
+    # An older file lacks the columns at the end; it is brought up to date by whoever writes first.
+    known = {column[1] for column in db.execute("PRAGMA table_info(runs)")}
+    columns = [field.name for field in fields(QueueRow) if field.name in known]
+    rows = [_row(columns, values) for values in db.execute(f"SELECT {', '.join(columns)} FROM runs ORDER BY number")]
+    settings = dict(db.execute("SELECT name, value FROM settings")) if version >= 2 else {}
+    until = settings.get("until")
+    return QueueReading(
+        {row.run: row for row in rows if run_number(row.run) is not None}, paused=settings.get("paused"),
+        until=None if until is None else float(until),
+    )
 
 
 def last_word(run_dir: RunDir, attempt: int) -> RunEnded | None:
@@ -74,17 +99,21 @@ def settle_orphans(rows: dict[str, QueueRow], runs_dir: Path) -> dict[str, Queue
         run_dir = RunDir(runs_dir / row.run)
         if not is_locked(run_dir.worker_lock):
             state, reason, cause = state_when_interrupted(run_dir, row.attempt)
-            settled[row.run] = replace(row, state=state, reason=reason, cause=cause)
+            state, reason = after_request(row.asked, state, reason)
+            settled[row.run] = replace(row, state=state, reason=reason, cause=cause, asked="")
     return settled
 
 
-def _row(values: tuple[object, ...]) -> QueueRow:
+def _row(columns: Sequence[str], values: tuple[object, ...]) -> QueueRow:
     """A row whose types were checked; a foreign file may hold anything."""
-    row = QueueRow(*values)  # type: ignore[arg-type]
-    texts = (row.run, row.recipe_path, row.state, row.reason, row.cause)
-    times = (row.queued_at, row.started_at, row.ended_at)
+    row = QueueRow(**dict(zip(columns, values, strict=True)))  # type: ignore[arg-type]
+    texts = (row.run, row.recipe_path, row.state, row.reason, row.cause, row.asked, row.device, row.figures)
+    numbers = (row.attempt, row.priority, row.retries_left, row.interruptions)
+    times = (row.queued_at, row.started_at, row.ended_at, row.not_before, row.max_hours, row.position)
     if not all(isinstance(text, str) for text in texts) or row.state not in get_args(State):
         raise ValueError("it isn't a queue of this version")
-    if not isinstance(row.attempt, int) or not all(isinstance(value, float | int | None) for value in times):
+    if not all(isinstance(number, int) for number in numbers):
+        raise TypeError("it isn't a queue of this version")
+    if not all(isinstance(value, float | int | None) for value in times):
         raise TypeError("it isn't a queue of this version")
     return row

@@ -12,7 +12,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,7 @@ from engine.errors import QueueError
 RUN_ID = re.compile(r"^(\d{4,})-[A-Za-z0-9][A-Za-z0-9._-]*$")
 QUEUE_FILE = "queue.db"
 SUPERVISOR_LOCK = "supervisor.lock"
+SUPERVISOR_LOG = "supervisor.log"
 # Runs that were taken out of the queue; nothing in it is ever deleted unasked.
 REMOVED_DIR = "removed"
 
@@ -55,14 +57,34 @@ class RunDir:
         return self.path / "resolved.json"
 
     @property
+    def forecast(self) -> Path:
+        """What the rehearsal before the run measured, and how long the run should take."""
+        return self.path / "forecast.json"
+
+    @property
     def events(self) -> Path:
         """The event log."""
         return self.path / "events.jsonl"
 
     @property
     def worker_log(self) -> Path:
-        """Everything the worker printed."""
+        """What the worker printed; the end of it, where it was much."""
         return self.path / "worker.log"
+
+    @property
+    def worker_log_first(self) -> Path:
+        """The beginning of what the worker printed, where it was much."""
+        return self.path / "worker.first.log"
+
+    @property
+    def worker_log_before(self) -> Path:
+        """What came before `worker_log`, where it was very much."""
+        return self.path / "worker.before.log"
+
+    @property
+    def execution(self) -> Path:
+        """Marks the processes of the latest attempt; gone once none of them is left."""
+        return self.path / "execution.json"
 
     @property
     def worker_lock(self) -> Path:
@@ -188,7 +210,8 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    # A rename is durable only once its folder is on disk.
+    _sync(path.parent)
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
@@ -196,20 +219,30 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
     write_atomic(path, lambda file: file.write(content))
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def sync_all(paths: Sequence[Path]) -> None:
+    """Force files and folders to disk, many at a time: file systems then write their journal once for all."""
+    if not paths:
+        return
+    with ThreadPoolExecutor(min(16, len(paths))) as pool:
+        list(pool.map(_sync, paths))
 
 
-def _sync_folder(folder: Path) -> None:
-    # A rename is durable only once its folder is on disk; some network drives refuse to sync folders.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError:
+        if not path.is_dir():  # some network drives refuse to sync folders
+            raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
 
 
 class FileLock:

@@ -1,65 +1,54 @@
-"""The durable queue: one SQLite file, states, and transitions that check what they change.
+"""The durable queue: states, and transitions that check what they change.
 
 Every change is one `BEGIN IMMEDIATE` transaction; a transition names the state and attempt it starts
 from and fails loudly when another process was faster. The rollback journal with `synchronous=FULL`
-survives a power cut. A damaged file is kept aside and the queue rebuilt from the run directories.
+survives a power cut. The file itself (versions, damage) is for `queuefile.py`; what a person may ask
+of runs is for `control.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from engine.errors import QueueError, Where
-from engine.events import EventTail, RunEnded, RunStarted
-from engine.rundir import QUEUE_FILE, FileLock, RunDir, list_run_dirs, run_number
+from engine.events import EventTail
+from engine.progress import fold
+from engine.queuefile import QueueUnavailable, figures_json, immediate, is_damage, keep_decision, open_queue
+from engine.rundir import QUEUE_FILE, REMOVED_DIR, RunDir, run_number, sync_all
 
 State = Literal["queued", "held", "running", "stopping", "finished", "failed", "cancelled"]
 ACTIVE: tuple[State, ...] = ("running", "stopping")
+WAITING: tuple[State, ...] = ("queued", "held")
 OVER: tuple[State, ...] = ("finished", "failed", "cancelled")
 
-_REBUILD_LOCK = "queue.rebuild.lock"
-_REBUILD_PATIENCE_S = 60.0
+# What a person asked of a run at work. "put back": save, end, and wait for another turn.
+Asked = Literal["", "stop after epoch", "put back", "stop", "cancel", "kill"]
+ALL_ASKED: tuple[Asked, ...] = ("", "stop after epoch", "put back", "stop", "cancel", "kill")
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE runs (
-    run TEXT PRIMARY KEY,
-    number INTEGER NOT NULL UNIQUE,
-    recipe_path TEXT NOT NULL,
-    recipe_hash TEXT NOT NULL,
-    state TEXT NOT NULL,
-    attempt INTEGER NOT NULL DEFAULT 0,
-    reason TEXT NOT NULL DEFAULT '',
-    cause TEXT NOT NULL DEFAULT '',
-    queued_at REAL NOT NULL,
-    started_at REAL,
-    ended_at REAL,
-    priority INTEGER NOT NULL DEFAULT 0,
-    retries_left INTEGER NOT NULL DEFAULT 0,
-    not_before REAL
-);
-CREATE INDEX runs_by_state ON runs (state, number);
-"""
 _COLUMNS = (
     "run, number, recipe_path, recipe_hash, state, attempt, reason, cause, queued_at, started_at, ended_at, "
-    "priority, retries_left, not_before"
+    "priority, retries_left, not_before, position, asked, interruptions, device, max_hours, figures"
 )
+_IN_ORDER = "ORDER BY priority DESC, position, number"
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
     """One run as the queue knows it; times are seconds since 1970, UTC.
 
-    Runs of higher priority go first, the longer queued among equals. `retries_left` is how often a
-    failed run may still be tried again, `not_before` the time before which it isn't started.
+    Runs of higher priority go first, among equals the one of lower `position`. `retries_left` is how
+    often a failed run may still be tried again, `not_before` the time before which it isn't started,
+    `asked` what a person wants of it while it is at work, `interruptions` how many attempts in a row
+    died without a word, `device` what the attempt at work was given, `max_hours` how long it may be
+    worked on in a row, `figures` what it had achieved when it was over (see `queuefile.figures_progress`).
     """
 
     run: str
@@ -76,6 +65,12 @@ class QueueRow:
     priority: int = 0
     retries_left: int = 0
     not_before: float | None = None
+    position: float = 0.0
+    asked: Asked = ""
+    interruptions: int = 0
+    device: str = ""
+    max_hours: float | None = None
+    figures: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +81,11 @@ class NewRun:
         name: The recipe's name; the run's id becomes `<number>-<name>`.
         recipe_path: Where the recipe came from, for people.
         recipe_hash: Hash of the resolved recipe; an unfinished run with the same one isn't queued twice.
-        create: Fills the run directory it is given (recipe and resolved form).
+        create: Fills the run directory it is given (recipe and resolved form); needn't sync what it writes.
         priority: Runs of higher priority go first.
         retries: How often the run is tried again after a failure.
         not_before: Seconds since 1970, UTC, before which it isn't started.
+        max_hours: Hours in a row that it may be worked on.
     """
 
     name: str
@@ -99,6 +95,36 @@ class NewRun:
     priority: int = 0
     retries: int = 0
     not_before: float | None = None
+    max_hours: float | None = None
+
+
+# Picks one of the queued runs whose time has come, given in order; None to start none of them now.
+Choose = Callable[[Sequence[QueueRow]], QueueRow | None]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _healing(
+    method: Callable[Concatenate[RunQueue, _P], _T]
+) -> Callable[Concatenate[RunQueue, _P], _T]:
+    """Let a method survive that the file is damaged or replaced meanwhile, and tell in words that it can't be used."""
+
+    @functools.wraps(method)
+    def healed(self: RunQueue, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            self._follow_replacement()
+            try:
+                return method(self, *args, **kwargs)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                self._reopen()
+                return method(self, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
+
+    return healed
 
 
 class RunQueue:
@@ -115,71 +141,39 @@ class RunQueue:
     def __init__(self, runs_dir: Path, on_rebuild: Callable[[str], None] | None = None) -> None:
         self.runs_dir = runs_dir
         self._path = runs_dir / QUEUE_FILE
+        self._on_rebuild = on_rebuild
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            self._db = self._open(on_rebuild)
-        except (OSError, sqlite3.OperationalError) as error:
-            raise QueueError.of(
-                "Q101", str(self._path), f"the queue can't be opened: {error}",
-                "make the runs folder writable, or name another one with --runs",
-            ) from error
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise self._unavailable(error) from error
 
-    # --- opening ---
+    def _open(self) -> None:
+        self._db = open_queue(self.runs_dir, self._on_rebuild)
+        self._inode = self._inode_now()
 
-    def _open(self, on_rebuild: Callable[[str], None] | None) -> sqlite3.Connection:
+    def _unavailable(self, error: Exception) -> QueueUnavailable:
+        unavailable = QueueUnavailable.of(
+            "Q101", str(self._path), f"the queue can't be used: {error}",
+            "make the runs folder writable and see that its disk isn't full, or name another folder with --runs",
+        )
+        assert isinstance(unavailable, QueueUnavailable)
+        return unavailable
+
+    def _inode_now(self) -> int | None:
         try:
-            return self._connect()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
-            return self._replace_damaged(on_rebuild)
+            return self._path.stat().st_ino
+        except FileNotFoundError:
+            return None
 
-    def _replace_damaged(self, on_rebuild: Callable[[str], None] | None) -> sqlite3.Connection:
-        """Keep a damaged file aside and build the queue anew; one process at a time."""
-        lock = FileLock(self._path.with_name(_REBUILD_LOCK))
-        if not lock.acquire(patience_s=_REBUILD_PATIENCE_S):
-            raise OSError("another process is rebuilding it")
-        try:
-            with contextlib.suppress(sqlite3.DatabaseError):
-                return self._connect()  # somebody was faster
-            aside = self._path.with_name(f"queue.damaged-{time.time_ns()}.db")
-            self._path.rename(aside)
-            for suffix in ("-journal", "-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    self._path.with_name(QUEUE_FILE + suffix).rename(aside.with_name(aside.name + suffix))
-            db = self._connect()
-            count = _rebuild(db, self.runs_dir)
-            if on_rebuild:
-                on_rebuild(
-                    f"{self._path} was damaged; it is kept as {aside.name} and the queue was rebuilt "
-                    f"from {count} run folders"
-                )
-            return db
-        finally:
-            lock.release()
+    def _follow_replacement(self) -> None:
+        """Another process may have set a damaged file aside; go on with the new one."""
+        if self._inode_now() != self._inode:
+            self._reopen()
 
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-        try:
-            db.execute("PRAGMA journal_mode=DELETE")
-            db.execute("PRAGMA synchronous=FULL")
-            with _immediate(db):
-                version = db.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    for statement in _SCHEMA.split(";"):
-                        db.execute(statement)
-                    db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-            db.execute(f"SELECT {_COLUMNS} FROM runs LIMIT 1").fetchall()
-        except sqlite3.Error:
-            db.close()
-            raise
-        if version > _SCHEMA_VERSION:
-            db.close()
-            raise QueueError.of(
-                "Q102", str(self._path), f"the queue is of a newer engine (format {version})",
-                "update engine, or name another runs folder with --runs",
-            )
-        return db
+    def _reopen(self) -> None:
+        self._db.close()
+        self._open()
 
     def close(self) -> None:
         """Close the file."""
@@ -187,23 +181,46 @@ class RunQueue:
 
     # --- reading ---
 
+    @_healing
     def rows(self) -> list[QueueRow]:
         """Every run, by number."""
-        return [_row(row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY number")]
+        return self._select("ORDER BY number")
 
+    @_healing
+    def rows_in(self, *states: State) -> list[QueueRow]:
+        """The runs in some states, in the order in which they get their turn."""
+        return self._in_states(states)
+
+    @_healing
     def row(self, run: str) -> QueueRow:
         """One run.
 
         Raises:
             QueueError: There is no such run.
         """
-        found = self._db.execute(f"SELECT {_COLUMNS} FROM runs WHERE run = ?", (run,)).fetchone()
-        if found is None:
+        return self._row(run)
+
+    @_healing
+    def requests(self) -> list[QueueRow]:
+        """Runs at work of which a person asked something; cheap enough to ask many times a second."""
+        return self._select("WHERE state IN ('running', 'stopping') AND asked != ''")
+
+    def _select(self, rest: str, values: Iterable[object] = ()) -> list[QueueRow]:
+        found = self._db.execute(f"SELECT {_COLUMNS} FROM runs {rest}", tuple(values))
+        return [QueueRow(*row) for row in found]
+
+    def _in_states(self, states: Sequence[State]) -> list[QueueRow]:
+        return self._select(f"WHERE state IN ({','.join('?' * len(states))}) {_IN_ORDER}", states)
+
+    def _row(self, run: str) -> QueueRow:
+        found = self._select("WHERE run = ?", (run,))
+        if not found:
             raise QueueError.of("Q103", Where(str(self.runs_dir)), f'no run "{run}"', "see `engine status`")
-        return _row(found)
+        return found[0]
 
-    # --- changing ---
+    # --- adding ---
 
+    @_healing
     def enqueue(self, new_runs: Sequence[NewRun]) -> list[tuple[QueueRow, bool]]:
         """Queue runs, all or none.
 
@@ -213,167 +230,277 @@ class RunQueue:
         """
         made: list[RunDir] = []
         try:
-            with _immediate(self._db):
-                return [self._enqueue_one(new_run, made) for new_run in new_runs]
+            with immediate(self._db):
+                first = self._highest_number() + 1
+                queued = [self._enqueue_one(new_run, made, first + len(made)) for new_run in new_runs]
+                # All files at once: one by one, a thousand recipes would wait for the disk a thousand times.
+                written = [path for run_dir in made for path in (run_dir.path, *run_dir.path.iterdir())]
+                sync_all([self.runs_dir, *written])
         except BaseException:
             # Left behind, they would come back as queued runs when the queue is rebuilt.
             for run_dir in made:
                 shutil.rmtree(run_dir.path, ignore_errors=True)
             raise
+        return queued
 
-    def _enqueue_one(self, new_run: NewRun, made: list[RunDir]) -> tuple[QueueRow, bool]:
-        twin = self._db.execute(
-            f"SELECT {_COLUMNS} FROM runs WHERE recipe_hash = ? AND state IN ('queued','held','running','stopping')",
-            (new_run.recipe_hash,),
-        ).fetchone()
-        if twin is not None:
-            return _row(twin), False
-        number, run_dir = self._make_run_dir(new_run.name)
+    def _enqueue_one(self, new_run: NewRun, made: list[RunDir], number: int) -> tuple[QueueRow, bool]:
+        twins = self._select(
+            "WHERE recipe_hash = ? AND state IN ('queued','held','running','stopping')", (new_run.recipe_hash,)
+        )
+        if twins:
+            return twins[0], False
+        run_dir = RunDir(self.runs_dir / f"{number:04d}-{new_run.name}")
+        run_dir.path.mkdir()
         made.append(run_dir)
         new_run.create(run_dir)
         self._db.execute(
-            "INSERT INTO runs (run, number, recipe_path, recipe_hash, state, queued_at, priority, retries_left,"
-            " not_before) VALUES (?,?,?,?,'queued',?,?,?,?)",
+            "INSERT INTO runs (run, number, position, recipe_path, recipe_hash, state, queued_at, priority,"
+            " retries_left, not_before, max_hours)"
+            " VALUES (?,?,(SELECT MAX(?, COALESCE(MAX(position), 0) + 1) FROM runs),?,?,'queued',?,?,?,?,?)",
             (
-                run_dir.run_id, number, new_run.recipe_path, new_run.recipe_hash, time.time(), new_run.priority,
-                new_run.retries, new_run.not_before,
+                run_dir.run_id, number, number, new_run.recipe_path, new_run.recipe_hash, time.time(),
+                new_run.priority, new_run.retries, new_run.not_before, new_run.max_hours,
             ),
         )
-        return self.row(run_dir.run_id), True
+        return self._row(run_dir.run_id), True
 
-    def _make_run_dir(self, name: str) -> tuple[int, RunDir]:
-        highest = self._db.execute("SELECT COALESCE(MAX(number), 0) FROM runs").fetchone()[0]
-        on_disk = (run_number(run_dir.run_id) or 0 for run_dir in list_run_dirs(self.runs_dir))
-        number = max(highest, *on_disk, 0) + 1
-        path = self.runs_dir / f"{number:04d}-{name}"
-        path.mkdir()
-        return number, RunDir(path)
+    def _highest_number(self) -> int:
+        """The highest number ever used: none is used again while its row or its folder remains."""
+        highest: int = self._db.execute("SELECT COALESCE(MAX(number), 0) FROM runs").fetchone()[0]
+        for folder in (self.runs_dir, self.runs_dir / REMOVED_DIR):
+            with contextlib.suppress(FileNotFoundError):
+                highest = max([highest, *(run_number(entry.name) or 0 for entry in folder.iterdir())])
+        return highest
 
-    def claim(self) -> QueueRow | None:
-        """Take the next queued run whose time has come: it becomes "running" with a new attempt number."""
-        with _immediate(self._db):
-            found = self._db.execute(
-                f"SELECT {_COLUMNS} FROM runs WHERE state = 'queued' AND COALESCE(not_before, 0) <= ?"
-                " ORDER BY priority DESC, number LIMIT 1",
-                (time.time(),),
-            ).fetchone()
-            if found is None:
+    # --- working on runs: for the supervisor ---
+
+    @_healing
+    def claim(self, choose: Choose = lambda rows: rows[0]) -> QueueRow | None:
+        """Take the next queued run whose time has come: it becomes "running" with a new attempt number.
+
+        Args:
+            choose: Picks among them. It is called within the transaction, so it should be quick.
+
+        Returns:
+            None when there is none, none was chosen, or the queue is paused.
+        """
+        with immediate(self._db):
+            due = self._select(
+                f"WHERE state = 'queued' AND COALESCE(not_before, 0) <= ? {_IN_ORDER}", (time.time(),)
+            )
+            row = choose(due) if due and self._setting("paused") is None else None
+            if row is None:
                 return None
-            row = _row(found)
+            RunDir(self.runs_dir / row.run).stop_after_epoch.unlink(missing_ok=True)
             self._move(
                 row, "running", attempt=row.attempt + 1, started_at=row.started_at or time.time(), ended_at=None,
-                reason="", cause="",
+                reason="", cause="", asked="", figures="",
             )
-            return self.row(row.run)
+            return self._row(row.run)
 
+    @_healing
     def mark_stopping(self, row: QueueRow) -> QueueRow:
         """A running run was asked to stop."""
         return self._transition(row, "stopping")
 
+    @_healing
     def finish(self, row: QueueRow, state: State, reason: str = "", cause: str = "") -> QueueRow:
-        """Record how an attempt ended; "queued" means that it waits to go on."""
-        ended_at = time.time() if state in OVER else None
-        return self._transition(row, state, reason=reason, cause=cause, ended_at=ended_at)
+        """Record how an attempt ended; "queued" means that it waits to go on.
 
+        What a person asked of the run decides whether it does: a stopped one is held, a cancelled one over.
+        """
+        return self._end(row, state, reason, cause)
+
+    @_healing
     def fail(self, row: QueueRow, reason: str, cause: str) -> QueueRow:
         """Record a failure; a run with tries left waits to be tried again."""
         if not row.retries_left:
-            return self.finish(row, "failed", reason, cause)
+            return self._end(row, "failed", reason, cause)
         left = row.retries_left - 1
         words = f"failed ({cause}) and is tried again, {left} more {'try' if left == 1 else 'tries'} left: {reason}"
-        return self._transition(row, "queued", reason=words, cause=cause, retries_left=left)
+        return self._end(row, "queued", words, cause, retries_left=left)
 
-    def retry(self, run: str) -> QueueRow:
-        """Queue a failed or cancelled run again; it goes on from its last checkpoint.
+    @_healing
+    def park(self, row: QueueRow, reason: str, not_before: float | None = None) -> QueueRow:
+        """A run that was saved and stopped for lack of time waits for another turn; `not_before`: no sooner."""
+        return self._end(row, "queued", reason, "parked", not_before=not_before)
 
-        Raises:
-            QueueError: There is no such run, or it isn't over without success.
-        """
-        row = self.row(run)
-        if row.state not in ("failed", "cancelled"):
-            raise QueueError.of(
-                "Q107", Where(run), f'the run is "{row.state}"; only a failed or cancelled one can be tried again',
-                "queue its recipe again for a new run",
+    @_healing
+    def interrupted(self, row: QueueRow, reason: str, cause: str, *, limit: int) -> QueueRow:
+        """An attempt died without a word: the run goes on, unless that happened `limit` times in a row."""
+        times = row.interruptions + 1
+        if times < limit:
+            return self._end(row, "queued", reason, "", interruptions=times)
+        return self._end(row, "failed", f"{reason}; that happened {times} times in a row", cause, interruptions=times)
+
+    @_healing
+    def note(self, row: QueueRow, reason: str, cause: str = "") -> QueueRow:
+        """Tell why a queued run isn't started, or that nothing keeps it any more (""); writes only what is new."""
+        if (row.reason, row.cause) == (reason, cause):
+            return row
+        return self._transition(row, row.state, reason=reason, cause=cause)
+
+    @_healing
+    def set_device(self, row: QueueRow, device: str) -> QueueRow:
+        """Tell which device the attempt at work was given."""
+        return self._transition(row, row.state, device=device)
+
+    @_healing
+    def reset_interruptions(self, row: QueueRow) -> QueueRow:
+        """The attempt at work got somewhere; what died before it no longer counts."""
+        return self._transition(row, row.state, interruptions=0) if row.interruptions else row
+
+    def _end(self, row: QueueRow, state: State, reason: str, cause: str, **values: object) -> QueueRow:
+        events = RunDir(self.runs_dir / row.run).events
+        figures = figures_json(fold(EventTail(events).read_all())) if row.attempt else ""
+        with immediate(self._db):
+            state, reason = after_request(self._row(row.run).asked, state, reason)
+            is_over = state in OVER
+            self._move(
+                row, state, reason=reason, cause=cause, ended_at=time.time() if is_over else None, asked="",
+                device="", figures=figures if is_over else "", **values,
             )
-        return self._transition(row, "queued", reason="to be tried again", ended_at=None)
+        return self._row(row.run)
 
+    # --- the queue as a whole ---
+
+    @_healing
+    def pause(self, reason: str) -> None:
+        """Start nothing new until `unpause`; runs at work go on."""
+        self._set("paused", reason)
+
+    @_healing
+    def unpause(self) -> None:
+        """Start runs again."""
+        self._set("paused", None)
+
+    @_healing
+    def is_paused(self) -> bool:
+        """Whether nothing new may be started."""
+        return self._setting("paused") is not None
+
+    @_healing
+    def set_until(self, until: float | None) -> None:
+        """Tell until when the supervisor works, in seconds since 1970; None for no end."""
+        self._set("until", None if until is None else repr(until))
+
+    @_healing
+    def until(self) -> float | None:
+        """Until when the supervisor works, in seconds since 1970."""
+        told = self._setting("until")
+        return None if told is None else float(told)
+
+    @_healing
     def next_start(self) -> float | None:
         """When the first queued run may start, seconds since 1970; None when nothing is queued."""
         found = self._db.execute("SELECT MIN(COALESCE(not_before, 0)) FROM runs WHERE state = 'queued'").fetchone()
         return None if found[0] is None else float(found[0])
 
+    @_healing
     def close_when_empty(self, let_go: Callable[[], None]) -> bool:
         """Give up being the supervisor only if nothing is queued, with no gap for a new run.
 
         `let_go` is called inside the transaction: a run added before it is seen here, one added
         after it finds the supervisor's lock free.
         """
-        with _immediate(self._db):
+        with immediate(self._db):
             waiting = self._db.execute("SELECT 1 FROM runs WHERE state = 'queued' LIMIT 1").fetchone()
             if waiting is None:
                 let_go()
             return waiting is None
 
+    def _setting(self, name: str) -> str | None:
+        found = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _set(self, name: str, value: str | None) -> None:
+        with immediate(self._db):
+            if value is None:
+                self._db.execute("DELETE FROM settings WHERE name = ?", (name,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))
+
+    # --- what a person changes: for control.py ---
+
+    @_healing
+    def change(self, row: QueueRow, state: State, /, **values: object) -> QueueRow:
+        """Move a run to a state, if it is as `row` says.
+
+        Raises:
+            QueueError: Another process changed it.
+        """
+        return self._transition(row, state, **values)
+
+    @_healing
+    def rearrange(self, arrange: Callable[[list[QueueRow]], Sequence[QueueRow]]) -> None:
+        """Change the order of the runs that wait.
+
+        Args:
+            arrange: Given the queued and held runs in order, returns them in their new order, with
+                the priorities they should have. Called within the transaction.
+        """
+        with immediate(self._db):
+            before = self._in_states(WAITING)
+            places = sorted(row.position for row in before)
+            for row, position in zip(arrange(before), places, strict=True):
+                self._db.execute(
+                    "UPDATE runs SET position = ?, priority = ? WHERE run = ?", (position, row.priority, row.run)
+                )
+
+    @_healing
+    def remove(self, row: QueueRow) -> Path | None:
+        """Take a run that nobody works on out of the queue; its folder moves to `removed/`.
+
+        Returns:
+            Where the folder is now; None when there was none.
+        """
+        folder, kept = self.runs_dir / row.run, self.runs_dir / REMOVED_DIR / row.run
+        with immediate(self._db):
+            self._expect_one(
+                self._db.execute(
+                    "DELETE FROM runs WHERE run = ? AND attempt = ? AND state = ?", (row.run, row.attempt, row.state)
+                ),
+                row,
+            )
+            if not folder.exists():
+                return None
+            kept.parent.mkdir(exist_ok=True)
+            folder.rename(kept)
+        return kept
+
+    # --- fences ---
+
     def _transition(self, row: QueueRow, state: State, **values: object) -> QueueRow:
-        with _immediate(self._db):
+        with immediate(self._db):
             self._move(row, state, **values)
-        return self.row(row.run)
+        return self._row(row.run)
 
     def _move(self, row: QueueRow, state: State, **values: object) -> None:
         columns = {"state": state, **values}
         assignments = ", ".join(f"{column} = ?" for column in columns)
-        changed = self._db.execute(
-            f"UPDATE runs SET {assignments} WHERE run = ? AND attempt = ? AND state = ?",
-            (*columns.values(), row.run, row.attempt, row.state),
-        ).rowcount
-        if changed != 1:
+        self._expect_one(
+            self._db.execute(
+                f"UPDATE runs SET {assignments} WHERE run = ? AND attempt = ? AND state = ?",
+                (*columns.values(), row.run, row.attempt, row.state),
+            ),
+            row,
+        )
+        if state in ("held", "cancelled") or row.state in ("held", "cancelled"):
+            keep_decision(RunDir(self.runs_dir / row.run), state, str(values.get("reason", row.reason)))
+
+    def _expect_one(self, changed: sqlite3.Cursor, row: QueueRow) -> None:
+        if changed.rowcount != 1:
             raise QueueError.of(
                 "Q104", Where(row.run),
                 f'the run is no longer "{row.state}" (attempt {row.attempt}); another process changed it',
-                "look again with `engine status`",
+                "look again with `engine queue`",
             )
 
 
-def _row(values: Sequence[object]) -> QueueRow:
-    return QueueRow(*values)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def _immediate(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-
-
-def _rebuild(db: sqlite3.Connection, runs_dir: Path) -> int:
-    """Fill an empty queue from what the run directories say; returns how many were found."""
-    run_dirs = [run_dir for run_dir in list_run_dirs(runs_dir) if run_dir.resolved.exists()]
-    with _immediate(db):
-        for run_dir in run_dirs:
-            state, reason, cause, attempt = _state_from_events(run_dir)
-            # The hash of a recipe is that of its resolved form, byte for byte.
-            digest = hashlib.sha256(run_dir.resolved.read_bytes()).hexdigest()
-            db.execute(
-                "INSERT OR IGNORE INTO runs (run, number, recipe_path, recipe_hash, state, attempt, reason, cause,"
-                " queued_at) VALUES (?,?,?,?,?,?,?,?,?)",
-                (run_dir.run_id, run_number(run_dir.run_id), str(run_dir.recipe), digest, state, attempt,
-                 reason, cause, run_dir.resolved.stat().st_mtime),
-            )
-    return len(run_dirs)
-
-
-def _state_from_events(run_dir: RunDir) -> tuple[State, str, str, int]:
-    attempt = 0
-    ended: RunEnded | None = None
-    for event in EventTail(run_dir.events).read_all():
-        if isinstance(event, RunStarted):
-            attempt, ended = event.attempt, None
-        elif isinstance(event, RunEnded):
-            ended = event
-    if ended is None or ended.outcome == "stopped":
-        return "queued", "found again after the queue file was damaged", "", attempt
-    return ended.outcome, ended.reason, ended.cause, attempt
+def after_request(asked: Asked, state: State, reason: str) -> tuple[State, str]:
+    """What becomes of a run that would go on, given what a person asked while it was at work."""
+    if state != "queued" or asked in ("", "put back"):
+        return state, reason
+    if asked == "cancel":
+        return "cancelled", "cancelled on request" + (f"; {reason}" if reason else "")
+    return "held", f"{reason or 'stopped on request'}; `engine release` lets it go on"

@@ -6,22 +6,19 @@ from pathlib import Path
 
 import click
 
+from engine import control
+from engine.cli.choosing import RUNS_HELP, chosen, conclude, runs_argument
 from engine.cli.options import runs_option
-from engine.cli.printing import console
-from engine.rundir import find_run_dir
-from engine.runqueue import RunQueue
 
 
-@click.command("retry")
-@click.argument("runs", nargs=-1, required=True)
+@click.command("retry", epilog=RUNS_HELP)
+@runs_argument()
 @runs_option
 def command(runs: tuple[str, ...], runs_dir: Path) -> None:
-    """Queue failed RUNS again; they go on from their last checkpoints.
+    """Queue failed or cancelled RUNS again; they go on from their last checkpoints.
 
-    Each of RUNS is an id, a number or a recipe's name. `engine run` then executes them.
+    Exit code 0 when all were queued, 1 when something was refused.
     """
-    run_ids = [find_run_dir(runs_dir, run).run_id for run in runs]
-    queue = RunQueue(runs_dir)
-    for run_id in run_ids:
-        queue.retry(run_id)
-        console().print(f"{run_id} is queued again; `engine run` goes on with it", soft_wrap=True)
+    with control.opened(runs_dir) as queue:
+        changes = control.retry(queue, chosen(queue, runs))
+    conclude(changes, runs_dir)

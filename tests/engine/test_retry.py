@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import QueueError
+from engine import control
 from engine.events import EventLog, RunEnded
 from engine.queuereader import read_queue, settle_orphans
 from engine.rundir import SUPERVISOR_LOCK, RunDir
@@ -26,15 +26,17 @@ def test_a_failed_run_is_queued_again_with_a_new_attempt(queue: RunQueue) -> Non
     row = queue.claim()
     assert row is not None
     queue.finish(row, "failed", "killed", "killed by signal 9")
-    assert queue.retry(row.run).state == "queued"
+    [change] = control.retry(queue, queue.rows_in("failed"))
+    assert (change.run, change.words, change.problem) == (row.run, "is queued again", None)
     again = queue.claim()
     assert again is not None
     assert (again.run, again.attempt, again.reason, again.cause) == (row.run, 2, "", "")
 
 
 def test_only_what_failed_is_retried(queue: RunQueue) -> None:
-    with pytest.raises(QueueError, match='the run is "queued"'):
-        queue.retry("0001-first")
+    [change] = control.retry(queue, [queue.row("0001-first")])
+    assert change.problem is not None
+    assert (change.problem.code, change.problem.found.partition(";")[0]) == ("Q107", 'the run is "queued"')
 
 
 def test_a_former_attempts_failure_is_not_this_ones(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_a_folder_that_cant_be_made_is_told(tmp_path: Path) -> None:
 
 def test_a_queue_of_a_newer_engine_is_refused_and_left_alone(queue: RunQueue) -> None:
     enqueue(queue, "a")
-    queue._db.execute("PRAGMA user_version=2")
+    queue._db.execute("PRAGMA user_version=3")
     with pytest.raises(QueueError) as caught:
         RunQueue(queue.runs_dir)
     assert caught.value.problems[0].code == "Q102"
