@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
 from engine.annotations import ImageRecord
-from engine.data.dataset import BrokenSample, DetectionDataset, Draw, Sample, augment, load_image
+from engine.data.dataset import BrokenSample, DetectionDataset, Draw, Sample, load_image
+from engine.data.loading import make_loader
+from engine.data.order import EpochOrder
 from engine.recipe.schema import Augmentation
 from tests.builders import Box, record, write_photo
 
+CPU = torch.device("cpu")
 FLIP = Augmentation(horizontal_flip=1.0)
 NO_FLIP = Augmentation(horizontal_flip=0.0)
 
@@ -58,25 +60,6 @@ def test_a_box_is_where_its_object_is(tmp_path: Path, boxes: list[Box], augmenta
     assert torch.equal(red_mask(sample.image), box_mask(sample.target["boxes_xyxy"], 48, 64))
 
 
-def test_a_flip_mirrors_the_picture_and_leaves_its_inputs_alone(tmp_path: Path) -> None:
-    image = load_image(photo(tmp_path, [(3, 5, 20, 30)], size=(61, 33)))
-    boxes = torch.tensor([[3.5, 5.0, 20.25, 30.0]])
-    before = image.clone(), boxes.clone()
-    flipped, moved = augment(image, boxes, FLIP, np.random.default_rng(0))
-    assert torch.equal(flipped, before[0].flip(-1))
-    assert moved.tolist() == [[61 - 20.25, 5.0, 61 - 3.5, 30.0]]
-    assert torch.equal(image, before[0])
-    assert torch.equal(boxes, before[1])
-
-
-def test_twice_mirrored_is_as_before(tmp_path: Path) -> None:
-    image = load_image(photo(tmp_path, [(3, 5, 20, 30)]))
-    boxes = torch.tensor([[3.0, 5.0, 20.0, 30.0]])
-    again = augment(*augment(image, boxes, FLIP, np.random.default_rng(0)), FLIP, np.random.default_rng(0))
-    assert torch.equal(again[0], image)
-    assert torch.equal(again[1], boxes)
-
-
 def test_chance_follows_from_seed_epoch_and_image(tmp_path: Path) -> None:
     records = [photo(tmp_path, [(3, 5, 20, 30)])] * 12
     half = Augmentation(horizontal_flip=0.5)
@@ -89,6 +72,98 @@ def test_chance_follows_from_seed_epoch_and_image(tmp_path: Path) -> None:
     drawn = {tuple(flipped(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}
     assert len(drawn) == 4
     assert all(0 < sum(one) < len(records) for one in drawn)
+
+
+ALL = Augmentation(
+    vertical_flip=0.5, photometric=0.5, zoom_out=0.5, iou_crop=0.5, mosaic=0.5, scale_jitter=(0.5, 1.5), min_visible=0.3
+)
+
+
+def same(one: Sample, other: Sample) -> bool:
+    return (
+        torch.equal(one.image, other.image)
+        and torch.equal(one.target["boxes_xyxy"], other.target["boxes_xyxy"])
+        and torch.equal(one.target["labels"], other.target["labels"])
+        and one[2:] == other[2:]
+    )
+
+
+def photos(tmp_path: Path, count: int) -> list[ImageRecord]:
+    boxes = [(3, 5, 20, 30)]
+    return [
+        record(boxes, [0], path=write_photo(tmp_path / f"{index}.png", [("mug", boxes[0])], seed=index))
+        for index in range(count)
+    ]
+
+
+def test_every_repetition_of_an_image_is_changed_otherwise(tmp_path: Path) -> None:
+    data = DetectionDataset(photos(tmp_path, 4), ALL, seed=1)
+    drawn = [data[Draw(0, 2, repeat)] for repeat in range(4)]
+    again = [data[Draw(0, 2, repeat)] for repeat in range(4)]
+    assert all(isinstance(one, Sample) for one in drawn)
+    assert all(same(one, other) for one, other in zip(drawn, again, strict=True))  # type: ignore[arg-type]
+    assert len({(one.image.shape, int(one.image.sum())) for one in drawn}) == 4  # type: ignore[union-attr]
+
+
+def test_loader_processes_change_images_as_the_process_itself_would(tmp_path: Path) -> None:
+    data = DetectionDataset(photos(tmp_path, 8), ALL, seed=2)
+    alone, helped = (list(make_loader(data, EpochOrder(8, 3, 2), num_workers=num, device=CPU)) for num in (0, 1))
+    for ours, theirs in zip(alone, helped, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(ours.images, theirs.images, strict=True))
+        assert [one["boxes_xyxy"].tolist() for one in ours.targets] == [
+            other["boxes_xyxy"].tolist() for other in theirs.targets
+        ]
+
+
+def test_a_target_is_plain_tensors_with_storage_of_their_own_size(tmp_path: Path) -> None:
+    """What a loader process hands over is the sample, not the picture that it was cut from."""
+    [big] = [record([(90, 90, 200, 200)], [0], path=write_photo(tmp_path / "a.png", [], size=(400, 300)), size=(400, 300))]
+    data = DetectionDataset([big], Augmentation(horizontal_flip=0, iou_crop=1.0))
+    sample = load(data)
+    assert type(sample.target["boxes_xyxy"]) is Tensor
+    assert sample.image.untyped_storage().nbytes() == sample.image.numel() < 3 * 400 * 300
+
+
+MOSAIC = Augmentation(horizontal_flip=0, mosaic=1.0, min_visible=0.0)
+
+
+def test_a_mosaic_names_its_partners(tmp_path: Path) -> None:
+    sample = load(DetectionDataset(photos(tmp_path, 6), MOSAIC), index=2)
+    assert len({*sample.partners, 2}) == 4
+    assert len(sample.target["labels"]) + sample.num_dropped == 4
+
+
+def test_a_broken_partner_is_replaced_by_another(tmp_path: Path) -> None:
+    records = photos(tmp_path, 5)
+    records[1].image_path.unlink()
+    records[3].image_path.write_bytes(b"")
+    data = DetectionDataset(records, MOSAIC)
+    for epoch in range(10):
+        sample = load(data, epoch)
+        assert set(sample.partners) <= {2, 4}
+        assert len(sample.target["labels"]) + sample.num_dropped == 4
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_where_others_are_too_few_the_picture_itself_comes_again(tmp_path: Path, count: int) -> None:
+    sample = load(DetectionDataset(photos(tmp_path, count), MOSAIC))
+    assert sample.partners == (1,) * (count - 1)
+    assert len(sample.target["labels"]) + sample.num_dropped == 4
+
+
+def test_what_is_set_aside_comes_into_no_mosaic_either(tmp_path: Path) -> None:
+    data = DetectionDataset(photos(tmp_path, 6), MOSAIC)
+    for epoch in range(10):
+        sample = data[Draw(epoch, 0, avoid=frozenset({1, 2}))]
+        assert isinstance(sample, Sample)
+        assert sample.partners
+        assert not {1, 2} & set(sample.partners)
+
+
+def test_the_last_epochs_go_with_flips_only(tmp_path: Path) -> None:
+    calm = MOSAIC.model_copy(update={"off_last_epochs": 2})
+    data = DetectionDataset(photos(tmp_path, 6), calm, num_epochs=5)
+    assert [bool(load(data, epoch).partners) for epoch in range(5)] == [True, True, True, False, False]
 
 
 def test_crowds_are_left_out_of_the_target_and_difficult_objects_stay(tmp_path: Path) -> None:
@@ -124,3 +199,4 @@ def test_a_broken_picture_is_a_value_that_names_the_file(tmp_path: Path, content
     sample = DetectionDataset([record([], [], path=path)])[Draw(0, 0)]
     assert isinstance(sample, BrokenSample)
     assert [problem.where.path for problem in sample.problems] == [str(path)]
+    assert sample.place == 0
