@@ -6,11 +6,13 @@ and nobody is refused for it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ import psutil
 # Long enough for a driver that wakes up, short enough that a stuck one doesn't hold a check up.
 _NVIDIA_SMI_TIMEOUT_S = 5.0
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
 _DEV = Path("/dev")
 # GPUs that torch calls "cuda" and that have no /dev/nvidia0: AMD's with ROCm, and Nvidia's Jetson boards.
 _OTHER_CUDA_NODES = ("kfd", "nvhost-gpu", "nvgpu")
@@ -98,6 +101,57 @@ def available_memory_bytes() -> int:
     # Files that were read count as used until somebody wants the memory.
     given_back = sum(int(line.split()[1]) for line in lines if line.startswith(("active_file ", "inactive_file ")))
     return max(0, min(available, limit - used + given_back))
+
+
+def memory_limit_bytes(limit_gb: float | None = None) -> int:
+    """The most memory that a run may ever take here: its recipe's limit, the container's, the machine's.
+
+    Args:
+        limit_gb: The recipe's `hardware.memory_limit_gb`, in 10^9 bytes.
+    """
+    own = [] if limit_gb is None else [int(limit_gb * 10**9)]
+    return min([int(psutil.virtual_memory().total), *_cgroup_limits(), *own])
+
+
+def _cgroup_limits() -> list[int]:
+    """Limits of the control groups that this process is in, and of those above them; versions 1 and 2."""
+    try:
+        lines = _OWN_CGROUPS.read_text().splitlines()
+    except OSError:  # another system
+        lines = []
+    files = [_CGROUP / "memory.max", _CGROUP / "memory" / "memory.limit_in_bytes"]  # as a container sees its own
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        root, name = (_CGROUP, "memory.max") if not controllers else (_CGROUP / "memory", "memory.limit_in_bytes")
+        if controllers in ("", "memory"):
+            folder = Path(group.lstrip("/"))
+            files += [root / above / name for above in (folder, *folder.parents)]
+    limits = []
+    for file in dict.fromkeys(files):
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            limits.append(int(file.read_text()))
+    return limits
+
+
+def limit_process_memory(limit_bytes: int) -> bool:
+    """Make this process's allocations beyond a limit fail, as an error that can be caught.
+
+    Without it the system kills the process, or another one. Loader processes started later inherit the
+    limit, each for itself. It counts what is allocated, touched or not, but no files mapped into memory.
+
+    Returns:
+        Whether the system keeps to it. Linux does; macOS accepts such a limit and ignores it, so there it
+        isn't set.
+
+    Source:
+        setrlimit(2), RLIMIT_DATA, which since Linux 4.7 covers all private writable memory.
+    """
+    if sys.platform != "linux":
+        return False
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    return True
 
 
 def existing_folder(folder: Path) -> Path:
