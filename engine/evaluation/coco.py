@@ -25,17 +25,23 @@ class CocoFigures:
         ap: Mean over classes and IoU thresholds 0.50 to 0.95.
         ap50: At IoU 0.50.
         ap75: At IoU 0.75.
-        ar100: Mean recall with at most 100 detections an image.
+        ar1: Mean recall, over classes and IoU thresholds, with one detection of each class an image.
+        ar10: The same with at most 10.
+        ar100: The same with at most 100.
         ap_per_class: Class name -> ap.
         ap50_per_class: Class name -> ap50.
+        ar100_per_class: Class name -> ar100.
     """
 
     ap: float | None
     ap50: float | None
     ap75: float | None
+    ar1: float | None
+    ar10: float | None
     ar100: float | None
     ap_per_class: dict[str, float | None]
     ap50_per_class: dict[str, float | None]
+    ar100_per_class: dict[str, float | None]
 
 
 def coco_figures(
@@ -57,15 +63,19 @@ def coco_figures(
     evaluation.accumulate()
     # precision is (IoU thresholds, recall levels, classes, area ranges, max detections); -1: nothing to find.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    recall = evaluation.eval["recall"][:, :, 0, -1]
+    # recall is (IoU thresholds, classes, max detections) here: 1, 10 and 100.
+    recall = evaluation.eval["recall"][:, :, 0, :]
     names = list(class_names)
     return CocoFigures(
         ap=_mean(precision),
         ap50=_mean(precision[0]),
         ap75=_mean(precision[5]),
-        ar100=_mean(recall),
+        ar1=_mean(recall[:, :, 0]),
+        ar10=_mean(recall[:, :, 1]),
+        ar100=_mean(recall[:, :, 2]),
         ap_per_class={name: _mean(precision[:, :, index]) for index, name in enumerate(names)},
         ap50_per_class={name: _mean(precision[0, :, index]) for index, name in enumerate(names)},
+        ar100_per_class={name: _mean(recall[:, index, 2]) for index, name in enumerate(names)},
     )
 
 

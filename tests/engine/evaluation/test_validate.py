@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from engine.annotations import read_split
-from engine.data.dataset import DetectionDataset
-from engine.data.loading import make_loader
+from engine.data.dataset import DetectionDataset, Draw, Sample
+from engine.data.loading import Batch, make_loader
 from engine.data.order import FixedOrder
+from engine.evaluation.coco import coco_figures
 from engine.evaluation.previews import draw_previews, pick_preview_images
 from engine.evaluation.validate import Validation, validate
 from engine.models import Detection, Detector, build_detector
@@ -83,7 +86,108 @@ def test_the_loss_is_a_mean_over_images_not_batches(detector: Detector, data: De
 
 def test_an_empty_split_measures_nothing(detector: Detector) -> None:
     validation = measure(detector, DetectionDataset(()))
-    assert (validation.loss, validation.detections, validation.figures.ap) == (0, [], None)
+    assert math.isnan(validation.loss)  # a loss of 0 would be the best there is
+    assert (validation.losses, validation.detections, validation.measured) == ({}, [], ())
+    assert validation.values["ap"] is None
+
+
+def test_the_figures_that_may_decide_are_those_measured(detector: Detector, data: DetectionDataset) -> None:
+    validation = measure(detector, data)
+    figures = validation.figures
+    assert validation.values == {
+        "ap": figures.ap, "ap50": figures.ap50, "ap75": figures.ap75, "val_loss": validation.loss
+    }
+
+
+def test_an_error_on_the_way_leaves_chance_as_it_was(detector: Detector, data: DetectionDataset) -> None:
+    def fail(_done: int) -> None:
+        raise MemoryError
+
+    before = torch.get_rng_state()
+    with pytest.raises(MemoryError):
+        measure(detector, data, on_batch=fail)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# --- images that broke since the check ---
+
+
+def with_broken(data: DetectionDataset, places: set[int], folder: Path) -> DetectionDataset:
+    """The same records, some of whose files have vanished."""
+    return DetectionDataset(
+        [
+            replace(record, image_path=folder / f"gone{place}.jpg") if place in places else record
+            for place, record in enumerate(data.records)
+        ]
+    )
+
+
+@pytest.mark.parametrize("gone", [{1}, {0, 1, 2, 3}, {0, 5}], ids=["one", "a whole batch", "first and last"])
+def test_broken_images_are_left_out_of_every_figure_and_told(
+    detector: Detector, data: DetectionDataset, tmp_path: Path, gone: set[int]
+) -> None:
+    broken = with_broken(data, gone, tmp_path)
+    done: list[int] = []
+    validation = measure(detector, broken, on_batch=done.append)
+    kept = tuple(place for place in range(6) if place not in gone)
+    assert validation.measured == kept
+    assert sorted(Path(problem.where.path).name for problem in validation.broken) == [
+        f"gone{place}.jpg" for place in sorted(gone)
+    ]
+    assert done == [4, 6]
+    assert len(validation.detections) == 6
+    assert all(len(validation.detections[place]["labels"]) == 0 for place in gone)
+    records = [data.records[place] for place in kept]
+    found = [validation.detections[place] for place in kept]
+    assert validation.figures == coco_figures(records, found, CLASS_NAMES)
+
+
+def test_a_batch_of_broken_images_changes_no_other_batchs_loss(
+    detector: Detector, data: DetectionDataset, tmp_path: Path
+) -> None:
+    whole = [measure(detector, with_broken(data, {*range(6)} - kept, tmp_path)) for kept in ({0, 1}, {2, 3}, {4, 5})]
+    together = measure(detector, data, batch_size=2)
+    for name, loss in together.losses.items():
+        assert loss == pytest.approx(sum(one.losses[name] for one in whole) / 3, rel=1e-5)
+
+
+def test_nothing_can_be_measured_when_all_images_broke(
+    detector: Detector, data: DetectionDataset, tmp_path: Path
+) -> None:
+    validation = measure(detector, with_broken(data, set(range(6)), tmp_path))
+    assert (len(validation.broken), validation.measured, len(validation.detections)) == (6, (), 6)
+    assert math.isnan(validation.loss)
+    assert validation.figures.ap is None
+
+
+# --- any grouping ---
+
+
+@pytest.mark.parametrize("grouping", [[[0], [1], [2], [3], [4], [5]], [[4, 5], [2], [3, 1, 0]], [[0, 1, 2, 3, 4, 5]]])
+def test_detections_are_in_the_records_order_however_they_come(
+    detector: Detector, data: DetectionDataset, grouping: list[list[int]]
+) -> None:
+    usual = measure(detector, data)
+    batches = [Batch([sample_of(data, place) for place in places]) for places in grouping]
+    validation = validate(detector, data, batches, CPU)
+    assert validation.measured == (0, 1, 2, 3, 4, 5)
+    for one, other in zip(validation.detections, usual.detections, strict=True):
+        assert torch.allclose(one["boxes_xyxy"], other["boxes_xyxy"], atol=1e-3)
+        assert torch.equal(one["labels"], other["labels"])
+    assert validation.loss == pytest.approx(usual.loss, rel=0.2)  # which boxes count is drawn anew
+    assert validation.figures.ap == pytest.approx(usual.figures.ap, abs=1e-6)
+
+
+def test_records_that_are_not_brought_do_not_count(detector: Detector, data: DetectionDataset) -> None:
+    validation = validate(detector, data, [Batch([sample_of(data, 3)])], CPU)
+    assert (validation.measured, validation.broken, len(validation.detections)) == ((3,), (), 6)
+    assert validation.figures == coco_figures([data.records[3]], [validation.detections[3]], CLASS_NAMES)
+
+
+def sample_of(data: DetectionDataset, place: int) -> Sample:
+    sample = data[Draw(0, place)]
+    assert isinstance(sample, Sample)
+    return sample
 
 
 # --- previews ---
