@@ -1,29 +1,38 @@
-"""Takes runs from the queue and has them executed, one after another, until none is left.
+"""Takes runs from the queue and has them executed until none is left: one at a time, or several side by side.
 
-Knows neither torch nor terminal. A run's end is told by its worker's exit code and last event; a
-worker that died without a word is recorded with what the system says of its death.
+Knows neither torch nor terminal. One loop looks a few times a second at what ended, what was asked
+and what may start; nothing in it waits. What can't be written just now (a busy or full disk) is tried
+again, and no run's end is forgotten meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
-import subprocess
+import errno
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.errors import printable
-from engine.executors import Execution, Executor
-from engine.queuereader import last_word, state_when_interrupted
-from engine.rundir import EXIT_FINISHED, EXIT_STOPPED, SUPERVISOR_LOCK, FileLock, RunDir, is_locked
-from engine.runqueue import ACTIVE, QueueRow, RunQueue, State
+from engine.errors import QueueError
+from engine.executors import WHOLE_MACHINE, Execution, Executor, Place
+from engine.guarded import GuardedProcess
+from engine.queuefile import QueueUnavailable
+from engine.room import Room
+from engine.rundir import SUPERVISOR_LOCK, FileLock, RunDir
+from engine.runqueue import ACTIVE, QueueRow, RunQueue
+from engine.steward import FirstComeSteward, Parking, Steward
+from engine.verdict import MAX_DEATHS, Verdict, checkpoint_of, got_further, judge_exit, judge_interrupted
 
 _POLL_S = 0.2
 _IDLE_POLL_S = 1.0
-_LOG_TAIL_BYTES = 4_000
+_UNAVAILABLE_POLL_S = 1.0
+# What a machine refuses a new process for, for now.
+_FOR_NOW = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What a former supervisor left ends within seconds, unless it lives where nobody can reach it.
+_LEFTOVER_PATIENCE_S = 15.0
 
 
 @dataclass
@@ -47,7 +56,7 @@ class Observer:
 
     Attributes:
         on_start: A run was claimed and its worker started.
-        on_tick: Called a few times a second while a run is executed.
+        on_tick: Called a few times a second.
         on_end: A run's attempt ended, with the row as recorded.
         on_note: Something a person should know.
     """
@@ -64,7 +73,14 @@ def supervisor_lock(runs_dir: Path) -> FileLock:
 
 
 def supervise(
-    queue: RunQueue, executor: Executor, lock: FileLock, stop: StopRequest, observer: Observer | None = None
+    queue: RunQueue,
+    executor: Executor,
+    lock: FileLock,
+    stop: StopRequest,
+    observer: Observer | None = None,
+    *,
+    places: Sequence[Place] = (WHOLE_MACHINE,),
+    steward: Steward | None = None,
 ) -> None:
     """Execute what is queued until nothing is left or a stop is asked for.
 
@@ -74,149 +90,296 @@ def supervise(
         lock: The supervisor's lock, held; it is released when this returns.
         stop: Looked at all the time.
         observer: Told what happens.
-
-    Raises:
-        QueueError: Another process changed a run that is being executed here.
+        places: Where runs are executed; one run at a time on each.
+        steward: Decides what may start.
     """
-    observer = observer or Observer()
-    reports: list[subprocess.Popen[bytes]] = []
+    supervisor = _Supervisor(queue, executor, lock, stop, observer or Observer(), places, steward or FirstComeSteward())
     try:
-        _take_up_interrupted(queue, stop, observer)
-        while stop.level == 0:
-            row = queue.claim()
-            if row is None:
-                if queue.close_when_empty(lock.release):
-                    break
-                _wait_for_start(queue, stop, observer)
-                continue
-            ended = _execute(queue, row, executor, stop, observer)
-            observer.on_end(ended)
-            reports.extend(_draw_curves(RunDir(queue.runs_dir / row.run)))
+        supervisor.take_up()
+        while supervisor.turn():
+            supervisor.observer.on_tick()
+            time.sleep(_POLL_S)
     finally:
+        supervisor.kill_all()
         lock.release()
-        for report in reports:
+        for report in supervisor.reports:
             report.wait()
 
 
-def _wait_for_start(queue: RunQueue, stop: StopRequest, observer: Observer) -> None:
-    """Wait until a queued run's time has come, or something else changes the queue."""
-    start = queue.next_start()
-    if start is None or start <= time.time():
-        return
-    observer.on_note(f"waiting until {time.strftime('%a %H:%M', time.localtime(start))}, when the next run may start")
-    while stop.level == 0 and (latest := queue.next_start()) == start and latest > time.time():
-        observer.on_tick()
-        time.sleep(_IDLE_POLL_S)
+@dataclass
+class _Work:
+    """An attempt, from its claim until its end is recorded.
 
-
-def _take_up_interrupted(queue: RunQueue, stop: StopRequest, observer: Observer) -> None:
-    """Settle runs that a former supervisor left in flight."""
-    for row in queue.rows():
-        if row.state not in ACTIVE:
-            continue
-        run_dir = RunDir(queue.runs_dir / row.run)
-        told = False
-        while is_locked(run_dir.worker_lock):
-            if stop.level:
-                return
-            if not told:
-                observer.on_note(f"{row.run}: its worker outlived the last supervisor and is saving; waiting for it")
-                told = True
-            time.sleep(_POLL_S)
-        state, reason, cause = state_when_interrupted(run_dir, row.attempt)
-        queue.finish(row, state, reason, cause)
-        if state == "queued":
-            observer.on_note(f"{row.run}: {reason}")
-
-
-def _execute(queue: RunQueue, row: QueueRow, executor: Executor, stop: StopRequest, observer: Observer) -> QueueRow:
-    run_dir = RunDir(queue.runs_dir / row.run)
-    try:
-        execution = executor.start(run_dir, row.attempt)
-    except OSError as error:
-        return queue.finish(row, "failed", f"the worker can't be started: {error}", "error")
-    observer.on_start(row)
-    asked = 0
-    while (code := execution.poll()) is None:
-        if stop.level > asked:
-            row = _pass_on_stop(queue, row, execution, stop.level)
-            asked = stop.level
-        observer.on_tick()
-        time.sleep(_POLL_S)
-    state, reason, cause = judge_exit(run_dir, row.attempt, code, stop_level=asked)
-    if state == "failed":
-        return queue.fail(row, reason, cause)
-    return queue.finish(row, state, reason, cause)
-
-
-def _pass_on_stop(queue: RunQueue, row: QueueRow, execution: Execution, level: int) -> QueueRow:
-    if row.state == "running":
-        row = queue.mark_stopping(row)
-    if level == 1:
-        execution.stop()
-    else:
-        execution.kill()
-    return row
-
-
-def judge_exit(run_dir: RunDir, attempt: int, code: int, *, stop_level: int = 0) -> tuple[State, str, str]:
-    """What a worker's end means: the run's new state, the reason and the recorded cause.
-
-    Args:
-        run_dir: The run.
-        attempt: The attempt that ended.
-        code: The worker's exit code, -N when signal N killed it.
-        stop_level: Whether the worker was asked to stop (1) or killed (2) on purpose.
+    Attributes:
+        row: The run as the queue had it last.
+        place: Where it is executed.
+        execution: Its execution; None when it couldn't be started.
+        verdict: How it ended, once that is known.
+        checkpoint: The last checkpoint when it began.
+        asked: 1 once it was asked to save and end, 2 once it was killed on purpose.
+        parking: Why it makes room, when it does.
+        adopted: A former supervisor started it.
+        got_further: It wrote a checkpoint.
+        since: When it began, by the monotonic clock.
     """
-    ended = last_word(run_dir, attempt)
-    if code == EXIT_FINISHED and ended is not None and ended.outcome == "finished":
-        return "finished", ended.reason, ""
-    if code == EXIT_STOPPED:
-        return "queued", ended.reason if ended else "stopped on request", ""
-    if stop_level >= 2:
-        return "queued", "stopped at once; goes on from its last checkpoint", ""
-    if stop_level == 1 and code == -signal.SIGTERM:
-        # It was still importing and couldn't listen; what it had is on disk already.
-        return "queued", "stopped on request before it began", ""
-    if ended is not None and ended.outcome == "failed":
-        return "failed", ended.reason, ended.cause
-    if code < 0:
-        return "failed", _killed_reason(-code), f"killed by signal {-code}"
-    return "failed", f"the worker ended with exit code {code}: {_last_line(run_dir.worker_log)}", f"exit code {code}"
+
+    row: QueueRow
+    place: Place
+    execution: Execution | None = None
+    verdict: Verdict | None = None
+    checkpoint: str = ""
+    asked: int = 0
+    parking: Parking | None = None
+    adopted: bool = False
+    got_further: bool = False
+    since: float = field(default_factory=time.monotonic)
 
 
-def _killed_reason(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = "unknown"
-    reason = f"the worker was killed by signal {number} ({name})"
-    if number == signal.SIGKILL:
-        advice = "the system ran out of memory: lower training.batch_size or model.min_size"
-        return f"{reason}; if nobody did that, {advice}"
-    return reason + "; worker.log may tell why"
+class _Supervisor:
+    """The loop's memory."""
+
+    def __init__(
+        self, queue: RunQueue, executor: Executor, lock: FileLock, stop: StopRequest, observer: Observer,
+        places: Sequence[Place], steward: Steward,
+    ) -> None:
+        self.queue, self.executor, self.lock, self.stop, self.observer = queue, executor, lock, stop, observer
+        self.places, self.steward = tuple(places), steward
+        self.at_work: list[_Work] = []
+        self.reports: list[GuardedProcess] = []
+        self.room = Room()
+        self._refused: list[tuple[QueueRow, str]] = []
+        self._next_look = self._next_review = 0.0
+        self._unavailable = False
+        self._told = ""
+
+    def run_dir(self, row: QueueRow) -> RunDir:
+        return RunDir(self.queue.runs_dir / row.run)
+
+    # --- one turn ---
+
+    def turn(self) -> bool:
+        """Look once at everything; False when there is nothing left to do."""
+        try:
+            go_on = self._turn()
+        except QueueUnavailable as error:
+            go_on = self._wait_for_queue(error)
+        else:
+            self._unavailable = False
+        return go_on
+
+    def _turn(self) -> bool:
+        self._settle()
+        self._stop_all(self.stop.level)
+        if time.monotonic() >= self._next_review:
+            self._next_review = time.monotonic() + _IDLE_POLL_S
+            self._pass_on_requests()
+            self._park()
+        return bool(self.at_work) if self.stop.level else self._fill()
+
+    def _wait_for_queue(self, error: Exception) -> bool:
+        """Nothing can be recorded for now; everything is tried again until it can."""
+        if not self._unavailable:
+            self._unavailable = True
+            self.observer.on_note(f"waiting for the queue: {error}")
+        self._stop_all(self.stop.level)
+        time.sleep(_UNAVAILABLE_POLL_S)
+        ended = all(work.execution is None or work.execution.poll() is not None for work in self.at_work)
+        # What isn't recorded then is taken up by the next supervisor, from what the workers said.
+        return not (self.stop.level and ended)
+
+    # --- what ended ---
+
+    def _settle(self) -> None:
+        for work in list(self.at_work):
+            if work.verdict is None and work.execution is not None and (code := work.execution.poll()) is not None:
+                work.verdict = self._judge(work, code)
+            if work.verdict is not None:
+                ended = self._record(work, work.verdict)
+                self.at_work.remove(work)
+                self._next_look = 0.0
+                if ended is not None and work.adopted and ended.state == "queued":
+                    self.observer.on_note(f"{ended.run}: {ended.reason}")
+                elif ended is not None:
+                    self.observer.on_end(ended)
+                    self.reports = [report for report in self.reports if not report.ended()]
+                    self.reports.extend(_draw_curves(self.run_dir(work.row)))
+
+    def _judge(self, work: _Work, code: int) -> Verdict:
+        run_dir = self.run_dir(work.row)
+        if work.adopted:
+            return judge_interrupted(run_dir, work.row.attempt)
+        work.got_further = checkpoint_of(run_dir) != work.checkpoint
+        return judge_exit(run_dir, work.row.attempt, code, stop_level=work.asked)
+
+    def _record(self, work: _Work, verdict: Verdict) -> QueueRow | None:
+        """Write down how an attempt ended; None when another process has settled it."""
+        if work.row.state not in ACTIVE:  # left by a supervisor whose queue is lost
+            return None
+        row = self._fresh(work.row)
+        if row is None:
+            self.observer.on_note(f"{work.row.run}: another process took it out of this one's hands")
+            return None
+        if verdict.died:
+            if work.got_further:
+                row = self.queue.reset_interruptions(row)
+            return self.queue.interrupted(row, verdict.reason, verdict.cause, limit=MAX_DEATHS)
+        row = self.queue.reset_interruptions(row)
+        if verdict.state == "failed":
+            return self.queue.fail(row, verdict.reason, verdict.cause)
+        if verdict.state == "queued" and work.parking is not None:
+            return self.queue.park(row, work.parking.reason, work.parking.not_before)
+        return self.queue.finish(row, verdict.state, verdict.reason, verdict.cause)
+
+    def _fresh(self, row: QueueRow) -> QueueRow | None:
+        """The run as the queue has it now; None when it is no longer this supervisor's."""
+        try:
+            now = self.queue.row(row.run)
+        except QueueUnavailable:
+            raise
+        except QueueError:
+            return None
+        return now if now.attempt == row.attempt and now.state in ACTIVE else None
+
+    # --- what is asked ---
+
+    def _stop_all(self, level: int) -> None:
+        for work in self.at_work:
+            self._ask(work, min(level, 2))
+
+    def _pass_on_requests(self) -> None:
+        asked = {row.run: row.asked for row in self.queue.requests()} if self.at_work else {}
+        for work in self.at_work:
+            request = asked.get(work.row.run, "")
+            if request == "kill":
+                self._ask(work, 2)
+            elif request not in ("", "stop after epoch"):  # for that one the worker has its own mark
+                self._ask(work, 1)
+
+    def _park(self) -> None:
+        for work in self.at_work:
+            if not work.asked and not work.adopted and (parking := self.steward.park(work.row)) is not None:
+                work.parking = parking
+                self.observer.on_note(f"{work.row.run}: {parking.reason}")
+                self._ask(work, 1)
+
+    def _ask(self, work: _Work, level: int) -> None:
+        if level <= work.asked or work.execution is None or work.verdict is not None:
+            return
+        work.asked = level
+        if level == 1:
+            work.execution.stop()
+        else:
+            work.execution.kill()
+        with contextlib.suppress(QueueError):  # only told; what was asked counts
+            if (row := self._fresh(work.row)) is not None and row.state == "running":
+                self.queue.mark_stopping(row)
+
+    # --- what may start ---
+
+    def _fill(self) -> bool:
+        """Start what may start; False when nothing is at work and nothing is queued."""
+        if any(work.adopted and time.monotonic() - work.since < _LEFTOVER_PATIENCE_S for work in self.at_work):
+            return True  # it may still hold the memory
+        free = [place for place in self.places if all(work.place is not place for work in self.at_work)]
+        for place in free if time.monotonic() >= self._next_look else ():
+            row = self._claim(place)
+            if row is not None:
+                self._start(row, place)
+                continue
+            self._next_look = time.monotonic() + _IDLE_POLL_S
+            if not self.at_work and self.queue.close_when_empty(self.lock.release):
+                return False
+            self._tell_why_waiting()
+            break
+        return True
+
+    def _claim(self, place: Place) -> QueueRow | None:
+        """Claim a run for a place; what is refused for lack of memory is noted in its row."""
+        self._refused.clear()
+        try:
+            row = self.queue.claim(lambda due: self._choose(due, place))
+        except OSError as error:  # its folder refuses
+            raise QueueUnavailable.of("Q101", str(self.queue.runs_dir), str(error), "see the runs folder") from error
+        for refused in self._refused:
+            with contextlib.suppress(QueueError):
+                self.queue.note(*refused)
+        return row
+
+    def _choose(self, due: Sequence[QueueRow], place: Place) -> QueueRow | None:
+        at_work = {work.row.run for work in self.at_work}
+        due = [row for row in due if row.run not in at_work]
+        row = self.steward.choose(due, [work.row for work in self.at_work], place) if due else None
+        if row is None:
+            return None
+        others = [(self.run_dir(work.row), work.place, work.since) for work in self.at_work]
+        refusal = self.room.refusal(self.run_dir(row), place, others)
+        if refusal:
+            self._refused.append((row, refusal))
+        return None if refusal else row
+
+    def _start(self, row: QueueRow, place: Place) -> None:
+        run_dir = self.run_dir(row)
+        work = _Work(row, place, checkpoint=checkpoint_of(run_dir))
+        self.at_work.append(work)
+        try:
+            work.execution = self.executor.start(run_dir, row.attempt, place)
+        except OSError as error:
+            cause = "disk full" if error.errno in _FULL else "error"
+            reason = f"the worker can't be started: {error}"
+            work.verdict = Verdict("failed", reason, cause, died=error.errno in _FOR_NOW)
+            return
+        self.observer.on_start(row)
+        if place.device:
+            work.row = self.queue.set_device(row, place.device)
+
+    def _tell_why_waiting(self) -> None:
+        """Say once for what the queue waits while nothing is at work."""
+        words = ""
+        if not self.at_work:
+            start = self.queue.next_start()
+            if self._refused:
+                words = " ".join((self._refused[0][0].run, self._refused[0][1]))
+            elif self.queue.is_paused():
+                words = "the queue is paused; `engine unpause` goes on"
+            elif start is not None and start > time.time():
+                clock = time.strftime("%a %H:%M", time.localtime(start))
+                words = f"waiting until {clock}, when the next run may start"
+        if words and words.split("needs")[0] != self._told.split("needs")[0]:
+            self.observer.on_note(words)
+        self._told = words
+
+    # --- beginning and end ---
+
+    def take_up(self) -> None:
+        """Take charge of what a former supervisor left; its runs are judged once nothing of them lives."""
+        for row in self.queue.rows():
+            run_dir = self.run_dir(row)
+            if row.state not in ACTIVE and not run_dir.execution.exists():
+                continue
+            further = got_further(run_dir)
+            execution = self.executor.adopt(run_dir)
+            work = _Work(row, Place(), execution, adopted=True, got_further=further)
+            if execution is not None:
+                words = "its worker outlived the last supervisor and is saving; waiting for it"
+                self.observer.on_note(f"{row.run}: {words}")
+            elif row.state in ACTIVE:
+                work.verdict = judge_interrupted(run_dir, row.attempt)
+            else:
+                continue
+            self.at_work.append(work)
+
+    def kill_all(self) -> None:
+        """Leave nothing at work: for an end that nobody planned."""
+        for work in self.at_work:
+            if work.execution is not None and not work.adopted:
+                work.execution.kill()
 
 
-def _last_line(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-    except OSError:
-        return "it wrote no log"
-    return printable(lines[-1]) if lines else "it printed nothing"
-
-
-def _draw_curves(run_dir: RunDir) -> list[subprocess.Popen[bytes]]:
+def _draw_curves(run_dir: RunDir) -> list[GuardedProcess]:
     """Draw the run's loss curve in a process of its own: plotting needs more memory than supervising.
 
     A picture that can't be drawn (the folder is gone, no process can be started) stops no queue.
     """
-    with contextlib.suppress(OSError), run_dir.worker_log.open("ab") as output:
-        return [
-            subprocess.Popen(
-                [sys.executable, "-m", "engine.report.curves", str(run_dir.path)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            )
-        ]
+    with contextlib.suppress(OSError):
+        return [GuardedProcess(run_dir, [sys.executable, "-m", "engine.report.curves", str(run_dir.path)])]
     return []

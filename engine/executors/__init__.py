@@ -1,34 +1,69 @@
 """Where a run is executed. One module an engine; `local` is the first.
 
-A supervisor knows only this boundary: start a run, ask whether it ended, ask it to stop.
+A supervisor knows only this boundary: start a run, ask whether it ended, ask it to stop, take charge
+of what a former supervisor left. `tests/engine/executors/conformance.py` holds what every engine
+promises.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from engine.rundir import RunDir
+
+# Stands for an exit code that nobody saw: whoever would have seen it was killed. No process can end with it.
+UNSEEN = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a run gets of the machine while it is executed.
+
+    Attributes:
+        device: Takes the place of the recipe's hardware.device; "" leaves that.
+        num_threads: CPU threads for the worker; 0 leaves the system's choice.
+    """
+
+    device: str = ""
+    num_threads: int = 0
+
+
+WHOLE_MACHINE = Place()
 
 
 class Execution(Protocol):
     """A run being executed."""
 
     def poll(self) -> int | None:
-        """The worker's exit code once it has ended, -N when signal N killed it; None before."""
+        """The worker's exit code once it and all it started have ended; None before.
+
+        -N when signal N killed it, UNSEEN when nobody saw its end. Returns at once, and goes on
+        telling the same code.
+        """
 
     def stop(self) -> None:
-        """Ask the worker to save and end. Returns at once."""
+        """Ask the worker to save and end. Returns at once; harmless when it has ended."""
 
     def kill(self) -> None:
-        """End the worker and everything it started, at once."""
+        """End the worker and everything it started, soon. Returns at once; harmless when it has ended."""
 
 
 class Executor(Protocol):
     """Something that can execute runs."""
 
-    def start(self, run_dir: RunDir, attempt: int) -> Execution:
+    def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> Execution:
         """Begin executing a run.
+
+        Its output goes to the run's worker.log. Should this process die, the worker saves and ends,
+        or goes on until it is adopted; it never holds memory that nobody takes charge of.
 
         Raises:
             OSError: The worker can't be started.
+        """
+
+    def adopt(self, run_dir: RunDir) -> Execution | None:
+        """Take charge of what a former supervisor left of a run; None when nothing of it lives.
+
+        An execution whose end has come already, or comes by itself, may tell UNSEEN.
         """

@@ -11,7 +11,7 @@ from engine.events import EventLog, RunEnded
 from engine.queuereader import read_queue, settle_orphans
 from engine.rundir import SUPERVISOR_LOCK, RunDir
 from engine.runqueue import RunQueue
-from engine.supervisor import judge_exit
+from engine.verdict import judge_exit
 from tests.builders import new_run
 
 
@@ -43,9 +43,9 @@ def test_a_former_attempts_failure_is_not_this_ones(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path)
     with EventLog(run_dir.events) as events:
         events.append(RunEnded(outcome="failed", reason="diverged long ago", cause="diverged", attempt=1))
-    state, reason, cause = judge_exit(run_dir, 2, -9)
-    assert (state, cause) == ("failed", "killed by signal 9")
-    assert "diverged" not in reason
+    verdict = judge_exit(run_dir, 2, -9)
+    assert (verdict.state, verdict.cause) == ("failed", "killed by signal 9")
+    assert "diverged" not in verdict.reason
 
 
 def test_a_run_that_nobody_works_on_is_shown_as_interrupted(queue: RunQueue, tmp_path: Path) -> None:

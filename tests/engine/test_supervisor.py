@@ -12,8 +12,10 @@ import pytest
 
 from engine import supervisor
 from engine.events import Event, EventLog, RunEnded
+from engine.executors import WHOLE_MACHINE, Place
+from engine.executors.local import Leftover, LocalExecutor
 from engine.rundir import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, RunDir, is_locked
-from engine.runqueue import QueueRow, RunQueue
+from engine.runqueue import Choose, QueueRow, RunQueue
 from engine.supervisor import Observer, StopRequest, supervise, supervisor_lock
 from tests.builders import new_run, process_environment, started
 
@@ -61,8 +63,11 @@ class FakeExecutor:
     def __init__(self, plan: dict[str, tuple[tuple[Event, ...], int]] | None = None, *, waits: bool = False) -> None:
         self.plan, self.waits = plan or {}, waits
         self.executions: list[FakeExecution] = []
+        self.places: list[Place] = []
+        self.adoptable: dict[str, FakeExecution] = {}
 
-    def start(self, run_dir: RunDir, attempt: int) -> FakeExecution:
+    def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> FakeExecution:
+        self.places.append(place)
         planned, code = self.plan.get(run_dir.run_id, ((FINISHED,), EXIT_FINISHED))
         events = [
             msgspec.structs.replace(event, attempt=attempt) if isinstance(event, RunEnded) else event
@@ -72,10 +77,14 @@ class FakeExecutor:
         self.executions.append(FakeExecution(run_dir, attempt, code, self.waits))
         return self.executions[-1]
 
+    def adopt(self, run_dir: RunDir) -> FakeExecution | None:
+        return self.adoptable.get(run_dir.run_id)
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_POLL_S", 0.005)
+    monkeypatch.setattr(supervisor, "_IDLE_POLL_S", 0.005)
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +92,7 @@ def curves(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Runs whose curves were drawn, without the seconds that drawing takes."""
     drawn: list[str] = []
 
-    def draw(run_dir: RunDir) -> list[subprocess.Popen[bytes]]:
+    def draw(run_dir: RunDir) -> list[object]:
         drawn.append(run_dir.run_id)
         return []
 
@@ -133,8 +142,8 @@ def test_a_failing_run_is_recorded_and_the_next_one_goes_on(queue: RunQueue) -> 
     enqueue(queue, "a", "b", "c")
     ended, _ = work(queue, FakeExecutor({"0001-a": ((DIVERGED,), EXIT_FAILED), "0002-b": ((), -9)}))
     assert states(queue) == ["failed", "failed", "finished"]
-    assert (ended[0].reason, ended[0].cause) == ("the loss is no longer a number", "diverged")
-    assert ended[1].cause == "killed by signal 9"
+    assert (ended[0].reason, ended[0].cause, ended[0].attempt) == ("the loss is no longer a number", "diverged", 1)
+    assert ended[-2].cause == "killed by signal 9"
 
 
 def test_a_run_added_meanwhile_is_executed_too(queue: RunQueue) -> None:
@@ -155,8 +164,8 @@ def test_a_run_added_while_the_supervisor_finds_nothing_left_is_executed_too(
 ) -> None:
     claim = queue.claim
 
-    def claim_just_too_early() -> QueueRow | None:
-        row = claim()
+    def claim_just_too_early(choose: Choose) -> QueueRow | None:
+        row = claim(choose)
         if row is None and not queue.rows():
             enqueue(queue, "late")
         return row
@@ -169,13 +178,14 @@ def test_a_run_added_while_the_supervisor_finds_nothing_left_is_executed_too(
 def test_a_worker_that_cant_be_started_fails_its_run_only(queue: RunQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the real curves too: the folder is gone for them as well
     monkeypatch.setattr(supervisor, "_POLL_S", 0.005)
+    monkeypatch.setattr(supervisor, "_IDLE_POLL_S", 0.005)
     enqueue(queue, "a", "b")
     (queue.runs_dir / "0001-a").rmdir()
 
     class Refusing(FakeExecutor):
-        def start(self, run_dir: RunDir, attempt: int) -> FakeExecution:
+        def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> FakeExecution:
             run_dir.worker_log.touch()
-            return super().start(run_dir, attempt)
+            return super().start(run_dir, attempt, place)
 
     work(queue, Refusing())
     assert states(queue) == ["failed", "finished"]
@@ -284,9 +294,12 @@ def test_a_worker_that_outlived_its_supervisor_is_waited_for(queue: RunQueue) ->
     process.stdout.readline()
 
     class Watching(FakeExecutor):
-        def start(self, run_dir: RunDir, attempt: int) -> FakeExecution:
+        def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> FakeExecution:
             assert not is_locked(run_dir.worker_lock)
-            return super().start(run_dir, attempt)
+            return super().start(run_dir, attempt, place)
+
+        def adopt(self, run_dir: RunDir) -> Leftover | None:  # type: ignore[override]
+            return LocalExecutor().adopt(run_dir)
 
     _, notes = work(queue, Watching())
     process.wait()
