@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from engine.annotations import ImageRecord, load_rgb
+from engine.errors import DataError
 from engine.evaluation.drawing import DrawnBoxes, draw_boxes, save_jpeg
 from engine.events import Preview
 from engine.models.detector import Detection
 from engine.rundir import RunDir
+
+log = logging.getLogger(__name__)
 
 # Large enough to judge boxes by, small enough that 50 epochs of them weigh a few megabytes.
 _LONGEST_SIDE = 640
@@ -27,7 +31,7 @@ def draw_previews(
     run_dir: RunDir, epoch: int, records: Sequence[ImageRecord], detections: Sequence[Detection],
     chosen: Sequence[int], class_names: Sequence[str], score_threshold: float,
 ) -> tuple[Preview, ...]:
-    """Draw and save the previews of an epoch.
+    """Draw and save the previews of an epoch; an image that can't be read any more has none.
 
     Args:
         run_dir: Where to.
@@ -39,7 +43,6 @@ def draw_previews(
         score_threshold: Least score drawn.
 
     Raises:
-        DataError: An image broke since the check.
         OSError: The disk is full.
     """
     previews = []
@@ -49,7 +52,11 @@ def draw_previews(
         predictions = DrawnBoxes(
             found["boxes_xyxy"][shown].numpy(), found["labels"][shown].numpy(), found["scores"][shown].numpy()
         )
-        photo = load_rgb(record.image_path, apply_exif=record.apply_exif)
+        try:
+            photo = load_rgb(record.image_path, apply_exif=record.apply_exif)
+        except DataError as error:
+            log.warning("no preview: %s", error)
+            continue
         picture = draw_boxes(
             photo, class_names, predictions, DrawnBoxes(record.boxes_xyxy, record.labels), longest_side=_LONGEST_SIDE
         )

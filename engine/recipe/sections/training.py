@@ -23,6 +23,9 @@ _KINDS_OF_KEY: dict[str, tuple[ScheduleKind, ...]] = {
     "patience": ("plateau",),
 }
 
+# AdamW's learning rate where none is given: DETR's and mmdetection's. SGD's would undo what trained weights know.
+_ADAMW_LR = 0.0001
+
 
 class Training(Section):
     """How long, how much at a time."""
@@ -65,15 +68,23 @@ class Optimizer(Section):
     name: Literal["sgd", "adamw"] = "sgd"
     """The optimizer."""
     lr: float = Field(default=0.005, gt=0, le=100)
-    """Learning rate after warm-up."""
+    """Learning rate after warm-up, for a whole batch. Left out: 0.005 with sgd, 0.0001 with adamw."""
     backbone_lr_factor: float = Field(default=1.0, ge=0, le=100)
-    """The backbone's learning rate as a share of lr; 0.1 treats trained weights gently."""
+    """The backbone's learning rate as a share of lr; 0.1 treats trained weights gently. Neck and heads, the feature
+    pyramid among them, always use lr itself, which is the one shown."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of SGD; AdamW uses it as its first beta."""
     weight_decay: float = Field(default=0.0005, ge=0, le=10)
     """Weight decay."""
     norm_weight_decay: Annotated[float, Field(ge=0, le=10)] | None = None
     """Weight decay of normalisation layers and biases. Left out: weight_decay with sgd, 0 with adamw."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_lr(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("name") == "adamw" and "lr" not in data:
+            return {**data, "lr": _ADAMW_LR}
+        return data
 
 
 class Schedule(Section):
@@ -82,7 +93,7 @@ class Schedule(Section):
     kind: ScheduleKind = "step"
     """"step" multiplies by gamma every step_size epochs, "multistep" at the milestones, "plateau" when nothing
     improves any more. "cosine", "linear" and "polynomial" fall to final_factor at the end; "onecycle" rises
-    to the full rate and falls again."""
+    from a 25th to the full rate and falls again."""
     step_size: int = Field(default=15, ge=1, le=100_000)
     """Epochs between two drops of the step schedule."""
     gamma: float = Field(default=0.1, gt=0, le=1)
@@ -96,7 +107,7 @@ class Schedule(Section):
     peak_at: float = Field(default=0.3, gt=0, lt=1)
     """Share of the run after which the onecycle schedule is at its peak."""
     patience: int = Field(default=3, ge=1, le=100_000)
-    """Epochs without a better figure after which the plateau schedule drops."""
+    """Epochs without a better figure after which the plateau schedule drops; evaluation.best_metric says which."""
     warmup_steps: int = Field(default=0, ge=0, le=1_000_000_000)
     """Optimizer steps over which the learning rate rises linearly from near 0. 0: none."""
     warmup_epochs: float = Field(default=0.0, ge=0, le=100_000)
@@ -138,19 +149,20 @@ class Augmentation(Section):
     photometric: float = Field(default=0.0, ge=0, le=1)
     """Probability of changing brightness, contrast, saturation and hue."""
     zoom_out: float = Field(default=0.0, ge=0, le=1)
-    """Probability of placing an image on a larger canvas, up to four times as wide: more small objects."""
+    """Probability of placing an image on a larger canvas, up to four times as wide and high: more small objects."""
     iou_crop: float = Field(default=0.0, ge=0, le=1)
     """Probability of cutting out a part that overlaps the objects enough (SSD's crop)."""
     mosaic: float = Field(default=0.0, ge=0, le=1)
-    """Probability of putting four images together into one."""
+    """Probability of putting four images together into one as large as the first: objects about half as large."""
     scale_jitter: Annotated[
-        tuple[Annotated[float, Field(gt=0, le=8)], ...], BeforeValidator(as_tuple), Field(min_length=2, max_length=2)
+        tuple[Annotated[float, Field(gt=0, le=8)], ...],
+        Field(min_length=2, max_length=2, examples=[[0.5, 1.5]]), BeforeValidator(as_tuple),
     ] | None = None
     """Least and greatest factor that an image's content is scaled by at random, such as [0.5, 1.5]; its size stays."""
     multi_scale: Annotated[tuple[Annotated[int, Field(ge=32, le=4096)], ...], BeforeValidator(as_tuple)] = ()
     """Shorter sides in pixels of which each step takes one at random, instead of model.min_size."""
     min_visible: float = Field(default=0.25, ge=0, lt=1)
-    """An object of which a crop or mosaic leaves less than this share is no longer demanded."""
+    """An object of which crops, mosaic and scaling leave less than this share is no longer demanded."""
     off_last_epochs: int = Field(default=0, ge=0, le=100_000)
     """Epochs at the end that go without all of these but the flips."""
 

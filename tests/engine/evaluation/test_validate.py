@@ -220,3 +220,12 @@ def test_previews_are_drawn_where_the_events_say(tmp_path: Path, data: Detection
     assert (run_dir.path / preview.path).stat().st_size > 500
     assert (preview.image, preview.num_detections) == (data.records[5].image_path.name, 1)
     assert preview.num_ground_truth == len(data.records[5].labels)
+
+
+def test_an_image_that_broke_has_no_preview(tmp_path: Path, data: DetectionDataset) -> None:
+    nothing: Detection = {
+        "boxes_xyxy": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0),
+    }
+    records = with_broken(data, {0}, tmp_path / "gone").records
+    previews = draw_previews(RunDir(tmp_path), 0, records, [nothing] * 6, [0, 3], CLASS_NAMES, 0.5)
+    assert [preview.path for preview in previews] == ["previews/0000/01.jpg"]
