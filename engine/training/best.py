@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -46,7 +47,9 @@ def improves(metric: Metric, value: float | None, over: float | None, by: float 
     return value < over - by if metric == "val_loss" else value > over + by
 
 
-def update(best: BestSoFar, recipe: Recipe, epoch: int, values: dict[Metric, float | None]) -> tuple[BestSoFar, bool]:
+def update(
+    best: BestSoFar, recipe: Recipe, epoch: int, values: Mapping[Metric, float | None]
+) -> tuple[BestSoFar, bool]:
     """The memory after an epoch, and whether that epoch is the best.
 
     The very first epoch counts as best even when nothing could be measured, so that there is a model.

@@ -20,7 +20,7 @@ def follow(recipe: Recipe, metric: Metric, values: list[float | None]) -> tuple[
     """Feed an epoch's value after the other; tells the memory, which were best, and the epoch that ended it."""
     best, marks = BestSoFar(), []
     for epoch, value in enumerate(values):
-        measured: dict[Metric, float | None] = {"ap": 0.0, "ap50": 0.0, "val_loss": 1.0}
+        measured: dict[Metric, float | None] = {"ap": 0.0, "ap50": 0.0, "ap75": 0.0, "val_loss": 1.0}
         best, is_best = update(best, recipe, epoch, measured | {metric: value})
         marks.append(is_best)
         if should_stop_early(best, recipe):
@@ -87,6 +87,17 @@ def test_the_best_epoch_is_kept(tmp_path: Path, metric: Any, values: Any, marks:
 def test_early_stopping(tmp_path: Path, stopping: Any, values: Any, stops_after: int | None) -> None:
     chosen = recipe(tmp_path, early_stopping=stopping)
     assert follow(chosen, stopping.get("metric", "val_loss"), values)[2] == stops_after
+
+
+@pytest.mark.parametrize("metric", ["ap", "ap50", "ap75", "val_loss"])
+def test_every_metric_may_decide_both(tmp_path: Path, metric: Metric) -> None:
+    """The others stay as they are, and neither keep nor end anything."""
+    chosen = recipe(tmp_path, early_stopping={"metric": metric, "patience": 2})
+    rising: list[float | None] = [0.1, 0.2, 0.3, 0.3, 0.25, 0.9]
+    values = [-value for value in rising if value is not None] if metric == "val_loss" else rising
+    best, marks, stopped_after = follow(chosen, metric, [*values])
+    assert (marks, stopped_after) == ([True, True, True, False, False], 4)
+    assert (best.epoch, best.value) == (2, values[2])
 
 
 def test_without_early_stopping_a_run_goes_on(tmp_path: Path) -> None:
