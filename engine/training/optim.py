@@ -60,7 +60,8 @@ def set_training_mode(
     The outcome depends on the arguments alone, not on what came before: a resumed run, or one that
     went back to a checkpoint, calls this with `freeze_backbone=epoch < training.freeze_epochs` like
     any other. Frozen parameters have no gradient, so neither momentum nor weight decay moves them.
-    A batch norm whose weights don't learn keeps its statistics too.
+    A batch norm whose weights don't learn keeps its statistics too, and a backbone of which nothing
+    learns computes as in evaluation.
 
     Args:
         detector: In training mode afterwards.
@@ -74,6 +75,8 @@ def set_training_mode(
             parameter.requires_grad = id(parameter) in learning and not freeze_backbone
             if not parameter.requires_grad:
                 parameter.grad = None
+        if not any(parameter.requires_grad for parameter in part.parameters()):
+            part.eval()  # dropped branches of EfficientNet and ConvNeXt too
         for layer in part.modules():
             if isinstance(layer, _BATCH_NORMS) and not any(own.requires_grad for own in layer.parameters()):
                 layer.eval()

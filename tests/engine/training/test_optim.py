@@ -236,11 +236,13 @@ def test_statistics_follow_the_weights_of_their_norm(detector: Detector) -> None
     assert True in stages
     assert False in stages
     set_training_mode(detector, optimizer, freeze_backbone=True)
-    assert not any(layer.training for layer in norms)
+    assert not any(layer.training for layer in detector.network.backbone.body.modules())
+    assert detector.network.backbone.fpn.training
     detector.eval()
     set_training_mode(detector, optimizer)
     assert [layer.training for layer in norms] == stages
     assert detector.network.rpn.training
+    assert detector.network.backbone.body.training
 
 
 def test_the_gradients_of_a_backbone_frozen_again_are_forgotten(detector: Detector) -> None:
