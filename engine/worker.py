@@ -12,6 +12,7 @@ import contextlib
 import errno
 import faulthandler
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -19,14 +20,17 @@ import threading
 import traceback
 from pathlib import Path
 
-import torch
-
+from engine.attempt import Lesson, learn, leave_notes
 from engine.errors import DataError, EngineError, RecipeError, TrainingError, WeightsError
-from engine.events import EventLog, MessageEvent, RunEnded, rewind
-from engine.models.checkpoint import load_newest, remove_leftovers
+from engine.events import EventLog, MessageEvent, RecoveryEvent, RunEnded, rewind
+from engine.machine import limit_process_memory, memory_limit_bytes
+from engine.models.checkpoint import Content, load_newest, remove_leftovers
 from engine.recipe.load import read_resolved
-from engine.rundir import EXIT_FAILED, EXIT_FINISHED, EXIT_LOCKED, EXIT_STOPPED, FileLock, RunDir
+from engine.recipe.schema import Recipe
+from engine.rundir import EXIT_FAILED, EXIT_FINISHED, EXIT_LOCKED, EXIT_STALLED, EXIT_STOPPED, FileLock, RunDir
+from engine.training.memory import is_out_of_memory
 from engine.training.trainer import TrainingResult, train
+from engine.training.watchdog import Watchdog
 
 log = logging.getLogger("engine.worker")
 
@@ -80,19 +84,56 @@ def _run(run_dir: RunDir, attempt: int, stop: threading.Event) -> int:
         recipe = read_resolved(run_dir.resolved)
         remove_leftovers(run_dir.last_checkpoint.parent)
         resume_from, warning = load_newest(run_dir.last_checkpoint)
+        lesson = learn(run_dir, attempt)
         rewind(run_dir.events, resume_from["events_bytes"] if resume_from else 0)
     except EngineError as error:
         return _record_failure(run_dir, attempt, error)
     with EventLog(run_dir.events) as events:
-        if warning:
-            events.append(MessageEvent(level="warning", text=warning))
+        watchdog = Watchdog(recipe.recovery, lambda text: _end_stalled(run_dir, attempt, text))
         try:
+            if warning:
+                events.append(MessageEvent(level="warning", text=warning))
+            recipe, micro_batch_size = _taught(recipe, lesson, resume_from, events)
+            leave_notes(run_dir, attempt, micro_batch_size)
+            if limit_process_memory(memory_limit_bytes(recipe.hardware.memory_limit_gb)):
+                log.info("memory limit %.1f GB", memory_limit_bytes(recipe.hardware.memory_limit_gb) / 1e9)
+            watchdog.start()
             result = train(
-                recipe, run_dir, events, attempt=attempt, resume_from=resume_from, stop_requested=stop.is_set
+                recipe, run_dir, events, attempt=attempt, resume_from=resume_from, micro_batch_size=micro_batch_size,
+                stop_requested=stop.is_set, heartbeat=watchdog.beat,
             )
         except Exception as error:  # noqa: BLE001 - whatever ends a run is recorded, and the queue goes on
             return _record_failure(run_dir, attempt, error)
+        finally:
+            watchdog.stop()
         return _record_result(events, attempt, result)
+
+
+def _taught(recipe: Recipe, lesson: Lesson, state: Content | None, events: EventLog) -> tuple[Recipe, int]:
+    """The recipe and micro-batch size to go on with after what the attempt before met."""
+    sizes = (recipe.training.batch_size, recipe.training.micro_batch_size, state and state.get("micro_batch_size"))
+    size = min(given for given in sizes if isinstance(given, int))
+    step, epoch = (state["step"] if state else 0), 0
+    if lesson.killed_for_memory:
+        size = max(1, min(size, lesson.micro_batch_size or size) // 2)
+        text = f"the system ended the run for want of memory; going on with at most {size} image(s) in memory at a time"
+        events.append(RecoveryEvent(kind="out of memory", text=text, epoch=epoch, step=step))
+    if lesson.stalled:
+        # With a loader process of its own, a hanging image is noticed, named and set aside.
+        text = f"{lesson.reason}; going on from the last checkpoint with one loader process"
+        events.append(RecoveryEvent(kind="stalled", text=text, epoch=epoch, step=step))
+        hardware = recipe.hardware.model_copy(update={"num_workers": 1})
+        recipe = recipe.model_copy(update={"hardware": hardware})
+    return recipe, size
+
+
+def _end_stalled(run_dir: RunDir, attempt: int, text: str) -> None:
+    """End this process, for its main thread hangs; the run is taken up again from its last checkpoint."""
+    with contextlib.suppress(OSError), EventLog(run_dir.events) as events:
+        events.append(RunEnded(outcome="failed", reason=text, cause="stalled", attempt=attempt))
+    for process in multiprocessing.active_children():
+        process.kill()
+    os._exit(EXIT_STALLED)
 
 
 def _record_result(events: EventLog, attempt: int, result: TrainingResult) -> int:
@@ -123,7 +164,7 @@ def explain_failure(error: Exception) -> tuple[str, str]:
     if isinstance(error, EngineError):
         cause = error.cause if isinstance(error, TrainingError) else _CAUSES.get(type(error), "error")
         return cause, "; ".join(str(problem) for problem in error.problems)
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return "out of memory", (
             "out of memory; set training.batch_size to half, or lower model.min_size and model.max_size"
         )

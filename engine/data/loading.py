@@ -136,7 +136,9 @@ class BatchStream:
         self._loading = _Loading.shared(num_workers)
         self._processes: set[BaseProcess] = set()
         announced = _Announced(self._dataset, self._loading)
-        self._loader = make_loader(announced, self._order, num_workers=num_workers, device=self._device, watched=True)
+        self._loader: DataLoader[Batch] | None = make_loader(
+            announced, self._order, num_workers=num_workers, device=self._device, watched=True
+        )
 
     def batches(self, patience_s: Callable[[], float]) -> Iterator[Batch]:
         """The batches of the epoch that the order is set to.
@@ -161,6 +163,7 @@ class BatchStream:
             waiting_since = time.monotonic()
 
     def _iterate(self) -> Iterator[Batch]:
+        assert self._loader is not None, "the stream is closed"
         before = set(multiprocessing.active_children())
         iterator = iter(self._loader)
         self._processes |= set(multiprocessing.active_children()) - before
@@ -201,7 +204,7 @@ class BatchStream:
         for process in self._processes:
             process.join(_LOOK_EVERY_S)
         self._processes.clear()
-        del self._loader
+        self._loader = None
 
 
 @dataclass

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -148,12 +149,12 @@ def load_newest(path: Path) -> tuple[Content | None, str]:
     return None, ""
 
 
-def load_earlier(path: Path, before_step: int) -> Content | None:
-    """The newest sound checkpoint of fewer steps, of the last one and the one before it; None when there is none."""
+def load_accepted(path: Path, accept: Callable[[Content], bool]) -> Content | None:
+    """The newest sound checkpoint that will do, of the last one and the one before it; None when neither does."""
     for candidate in (path, previous_path(path)):
         with contextlib.suppress(EngineError):
             content = load_checkpoint(candidate)
-            if content["step"] < before_step:
+            if accept(content):
                 return content
     return None
 

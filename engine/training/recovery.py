@@ -8,7 +8,7 @@ went astray, and the run goes back to a checkpoint with a lower learning rate.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -51,6 +51,24 @@ class Troubles:
 def after_good_step(troubles: Troubles) -> Troubles:
     """The memory after a step that went well."""
     return replace(troubles, in_a_row=0) if troubles.in_a_row else troubles
+
+
+def suspects_of(troubles: Troubles, places: Sequence[int], alone: Collection[int]) -> tuple[int, ...]:
+    """The images that may have spoilt a step.
+
+    Args:
+        troubles: Before the step.
+        places: The images of its batch.
+        alone: Those of them that spoil the loss by themselves.
+
+    Returns:
+        Those that are proven; all of the batch where nothing is proven and the step before was good;
+        none where the weights must be to blame.
+    """
+    if 0 < len(alone) < len(places):
+        return tuple(alone)
+    only_weights = troubles.in_a_row > 0 or len(alone) == len(places) > 1
+    return () if only_weights else tuple(places)
 
 
 def after_discarded_step(

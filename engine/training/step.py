@@ -160,10 +160,7 @@ class Stepper:
             raise
 
     def spoilt_by(self, batch: Batch, before: Remembered) -> list[int]:
-        """Places of the images that spoil the loss on their own; every random state is left as it is.
-
-        Empty when none does, or all do: then it isn't the images.
-        """
+        """Places of the images that spoil the loss on their own; every random state is left as it is."""
         after = Remembered(self._detector, self._device)
         guilty = []
         for sample in batch.samples:
@@ -174,7 +171,7 @@ class Stepper:
             if describe_fault(sum(value.item() for value in losses.values()), self._exploding_loss):
                 guilty += alone.places
         after.restore()
-        return guilty if len(guilty) < len(batch) else []
+        return guilty
 
 
 def describe_fault(loss: float, exploding_loss: float) -> str:

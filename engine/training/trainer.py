@@ -27,7 +27,7 @@ from engine.evaluation.previews import draw_previews, pick_preview_images
 from engine.events import CheckpointEvent, EventLog, MessageEvent, PhaseEvent, PreviewEvent, RecoveryEvent, StepEvent
 from engine.events import Recovery as Kind
 from engine.models import build_detector
-from engine.models.checkpoint import Content, load_earlier, save_checkpoint
+from engine.models.checkpoint import Content, load_accepted, save_checkpoint
 from engine.models.detector import pick_device
 from engine.recipe.schema import Recipe
 from engine.rundir import RunDir
@@ -44,6 +44,7 @@ from engine.training.recovery import (
     after_good_step,
     after_rollback,
     rollback_before,
+    suspects_of,
     wants_rollback,
 )
 from engine.training.replay import save_bundle
@@ -90,20 +91,20 @@ def train(
         EngineError: Data, weights or checkpoint don't fit, memory doesn't hold one image, or the loss diverged.
         OSError: The disk is full.
     """
-    trainer = _Trainer(recipe, run_dir, events, resume_from, heartbeat=heartbeat, micro_batch_size=micro_batch_size)
-    trainer.announce(attempt)
+    back: _GoBackError | None = None
     while True:
-        try:
-            return trainer.run(stop_requested)
-        except _GoBackError as back:
-            trainer.close()
-            # Built anew from the checkpoint: memory, loaders and random states begin clean.
-            trainer = _Trainer(
-                recipe, run_dir, events, back.content, heartbeat=heartbeat, micro_batch_size=back.micro_batch_size
-            )
-            trainer.take_up_again(back, attempt)
-        finally:
-            trainer.close()
+        # After going back everything is built anew: memory, loaders and random states begin clean.
+        state, size = (back.content, back.micro_batch_size) if back else (resume_from, micro_batch_size)
+        made = _Trainer(recipe, run_dir, events, state, heartbeat=heartbeat, micro_batch_size=size)
+        with contextlib.closing(made) as trainer:
+            if back is None:
+                trainer.announce(attempt)
+            else:
+                trainer.take_up_again(back, attempt)
+            try:
+                return trainer.run(stop_requested)
+            except _GoBackError as error:
+                back = error.with_traceback(None)  # which would hold on to all of the former trainer
 
 
 @dataclass(eq=False)
@@ -279,7 +280,8 @@ class _Trainer:
                 raise self.going_back()
             if self.epoch == epoch and stop_requested():
                 return False
-            if time.monotonic() - self._saved_at > 60 * self.recipe.recovery.checkpoint_minutes:
+            due = time.monotonic() - self._saved_at > 60 * self.recipe.recovery.checkpoint_minutes
+            if due and not self.troubles.in_a_row:  # amid spoilt steps, the one on disk is the better way back
                 self.save_last()
             waiting_since = time.perf_counter()
         return True
@@ -329,7 +331,8 @@ class _Trainer:
     def discard(self, figures: StepFigures, before: Remembered, batch: Batch, lr: float) -> None:
         """Tell of a step that spoilt the loss, keep it for a replay, and judge its images."""
         images = tuple(str(self.train_data.records[place].image_path) for place in batch.places)
-        guilty = self.stepper.spoilt_by(batch, before)
+        alone = self.stepper.spoilt_by(batch, before)
+        suspects = suspects_of(self.troubles, batch.places, alone)
         replay = ""
         with contextlib.suppress(OSError):  # a full disk must not end the run for want of a bundle
             path = save_bundle(
@@ -338,10 +341,11 @@ class _Trainer:
                 precision=self.recipe.hardware.precision, micro_batch_size=self.stepper.micro_batch_size,
             )
             replay = self.run_dir.relative(path) if path else ""
-        spoilers = tuple(str(self.train_data.records[place].image_path) for place in guilty)
+        proven = alone if len(alone) < len(batch) else []
+        spoilers = tuple(str(self.train_data.records[place].image_path) for place in proven)
         text = telling.discarded(self.step, figures, images, spoilers)
         self.tell("discarded step", text, images=spoilers or images, losses=figures.losses, replay=replay)
-        self.troubles, aside = after_discarded_step(self.troubles, guilty or batch.places, self.recipe.recovery)
+        self.troubles, aside = after_discarded_step(self.troubles, suspects, self.recipe.recovery)
         for place in aside:
             name = self.train_data.records[place].image_path
             self.supply.put_aside([place], f"{name} was part of several steps whose loss was spoilt")
@@ -355,7 +359,12 @@ class _Trainer:
         return self.back_to_checkpoint("rolled back", text, self.stepper.micro_batch_size)
 
     def back_to_checkpoint(self, kind: Kind, text: str, micro_batch_size: int) -> _GoBackError:
-        content = load_earlier(self.run_dir.last_checkpoint, rollback_before(self.troubles, self.step))
+        before = rollback_before(self.troubles, self.step)
+
+        def is_good(state: Content) -> bool:
+            return state["step"] < before and not Troubles.from_dict(state["troubles"]).in_a_row
+
+        content = load_accepted(self.run_dir.last_checkpoint, is_good)
         troubles = None
         if kind == "rolled back":
             troubles = after_rollback(
@@ -395,7 +404,10 @@ class _Trainer:
         epoch = self.epoch - 1
         set_input_size(self.detector, self.recipe.model, None)
         begun = time.perf_counter()
-        measured = self.measurer.measure(self.detector, self.average, self.tell_progress(epoch))
+        try:
+            measured = self.measurer.measure(self.detector, self.average, self.tell_progress(epoch))
+        except OutOfMemory:
+            raise telling.no_room(self.run_dir.run_id, self.step, self.recipe.model, None) from None
         evaluate_s = time.perf_counter() - begun
         values = dict(measured.values)
         self.best, is_best = update(self.best, self.recipe, epoch, values)
