@@ -70,7 +70,19 @@ def update_weights(optimizer: torch.optim.Optimizer, scaler: GradScaler, max_nor
         optimizer: Whose parameters have gradients.
         scaler: The one that scaled the losses.
         max_norm: Longer gradients are scaled down to this norm; None leaves them.
+
+    Raises:
+        RuntimeError: Memory ran out; some weights may be changed and others not. The scaler is ready for a next step.
     """
+    try:
+        return _judged_update(optimizer, scaler, max_norm)
+    except BaseException:
+        if scaler.is_enabled():
+            scaler.update(scaler.get_scale())  # unchanged, and ready for a next step
+        raise
+
+
+def _judged_update(optimizer: torch.optim.Optimizer, scaler: GradScaler, max_norm: float | None) -> Update:
     scaler.unscale_(optimizer)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     # With no bound this multiplies by 1, which changes nothing.

@@ -148,6 +148,27 @@ def test_a_discarded_step_leaves_the_scaler_ready_for_the_next() -> None:
     assert example.weights == [-1.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_after_a_step_that_failed_the_next_one_works(precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory may run out while the optimizer makes its state; a checkpoint is loaded, the scaler stays in use."""
+    example = Example(precision)
+    scale = example.scaler.get_scale()
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(example.optimizer, "step", fail)
+        example.backward(1.0, 0.0, 0.0)
+        with pytest.raises(MemoryError):
+            update_weights(example.optimizer, example.scaler)
+    assert example.scaler.get_scale() == scale
+    example.optimizer.zero_grad(set_to_none=True)
+    example.backward(2.0, 0.0, 0.0)
+    assert update_weights(example.optimizer, example.scaler).verdict == "taken"
+    assert example.weights == [-2.0, 0.0, 0.0]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_only_fp16_scales(precision: Precision) -> None:
     assert make_scaler(precision, CPU).is_enabled() is (precision == "fp16")
