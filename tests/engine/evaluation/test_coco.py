@@ -210,7 +210,7 @@ _objects = st.lists(st.tuples(_boxes, st.integers(0, 2), st.booleans()), max_siz
 _guesses = st.lists(st.tuples(_boxes, st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])), max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(_objects, _guesses), max_size=4))
 def test_anything_on_a_coarse_grid_measures_as_with_pycocotools(images: list[Any]) -> None:
     """Boxes that touch, coincide or are empty, ties, crowds and unknown labels, found by hypothesis."""

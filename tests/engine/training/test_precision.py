@@ -202,13 +202,13 @@ def test_a_detector_learns_in_every_format(precision: Precision, device: torch.d
     target = {"boxes_xyxy": boxes, "labels": torch.tensor([0], device=device)}
     before: Tensor = detector.network.roi_heads.box_predictor.cls_score.weight.detach().clone()
     verdicts = []
-    for _ in range(10):
+    for _ in range(6):
         optimizer.zero_grad(set_to_none=True)
         losses = detector.losses([image, image], [target, target], precision)  # type: ignore[list-item]
         backward(torch.stack(list(losses.values())).sum(), scaler)
         verdicts.append(update_weights(optimizer, scaler, max_norm=10.0).verdict)
     # The first scale is a guess, and some steps go by until it fits.
     assert "diverged" not in verdicts
-    assert verdicts.count("overflow") <= (5 if precision == "fp16" else 0)
+    assert verdicts.count("overflow") <= (4 if precision == "fp16" else 0)
     assert not torch.equal(detector.network.roi_heads.box_predictor.cls_score.weight, before)
     assert all(torch.isfinite(parameter).all() for parameter in detector.parameters())
