@@ -19,6 +19,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("engine.cli.check", "Find everything wrong with recipes and their datasets."),
     "preview-data": ("engine.cli.preview_data", "Draw training images as the model will see them."),
     "run": ("engine.cli.run", "Check recipes, queue them and train one after another."),
+    "resume": ("engine.cli.resume", "Go on with what is queued."),
+    "service": ("engine.cli.service", "Have the queue gone on with after a reboot."),
     "add": ("engine.cli.add", "Check recipes and queue them, without training yet."),
     "queue": ("engine.cli.queue", "Show what is at work and what waits, why, and until when."),
     "retry": ("engine.cli.retry", "Queue failed runs again, from their last checkpoints."),

@@ -1,0 +1,294 @@
+"""What `engine run` and `engine resume` share: working the queue off, in sight or detached."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.detach import SupervisorLog, become_detached, launch
+from engine.cli.options import count
+from engine.cli.printing import console
+from engine.executors.places import make_places
+from engine.rundir import SUPERVISOR_LOG
+from engine.runqueue import QueueRow, RunQueue
+from engine.supervisor import Observer, StopRequest, supervise, supervisor_lock
+
+if TYPE_CHECKING:
+    from engine.cli.live import Show
+    from engine.executors import Executor, Place
+    from engine.rundir import FileLock
+
+# The dashboard looks whether a supervisor lives, and holds its lock for the instant of looking.
+_LOCK_PATIENCE_S = 0.5
+# What a terminal or pipe that went away makes of a write.
+_GONE = (errno.EIO, errno.EPIPE, errno.ENXIO, errno.ENOTCONN)
+# Left behind before a night's work: the check's libraries hold more memory than supervising does.
+_HEAVY = "pydantic"
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a queue is worked off.
+
+    Attributes:
+        runs_dir: The runs folder.
+        devices: Devices to use side by side, as typed; None for each recipe's own.
+        parallel: How many runs go side by side; None for one.
+        plain: Plain lines on a terminal too.
+        detach: In a process that outlives this terminal.
+        into_log: This is that process.
+    """
+
+    runs_dir: Path
+    devices: str | None = None
+    parallel: int | None = None
+    plain: bool = False
+    detach: bool = False
+    into_log: bool = False
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where runs are executed.
+
+        Raises:
+            QueueError: A device can't be used.
+        """
+        return make_places(self.devices, self.parallel)
+
+    @property
+    def options(self) -> list[str]:
+        """What makes `engine resume` work in the same manner, but for the folder and where it prints."""
+        devices = [] if self.devices is None else ["--devices", self.devices]
+        return [*devices, *([] if self.parallel is None else ["--parallel", str(self.parallel)])]
+
+
+def manner_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that works the queue off."""
+    for option in (
+        click.option("--plain", is_flag=True, help="Print plain lines on a terminal too."),
+        click.option(
+            "--detach", is_flag=True,
+            help="Work in the background, beyond the end of this session; output goes to supervisor.log.",
+        ),
+        click.option(
+            "--parallel", type=click.IntRange(1), metavar="N",
+            help="Work on N runs side by side, each with its share of the CPU's threads.",
+        ),
+        click.option(
+            "--devices", metavar="LIST",
+            help="Work on several runs side by side, one on each device, such as cuda:0,cuda:1. "
+            "They take the place of hardware.device; GPUs count as in nvidia-smi.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def work_off(
+    manner: Manner, waited_for: Sequence[str] = (), *, refused: bool = False, executor: Executor | None = None
+) -> int:
+    """Work the queue off, or say who does; returns the exit code.
+
+    Args:
+        manner: How.
+        waited_for: Runs to tell about at the end, besides those worked on here.
+        refused: Something was refused before, so the exit code can't be 0.
+        executor: Executes runs; as processes of this machine when left out.
+    """
+    places = manner.places
+    queue = RunQueue(manner.runs_dir, on_rebuild=console().print)
+    try:
+        lock = supervisor_lock(manner.runs_dir)
+        if not lock.acquire(_LOCK_PATIENCE_S):
+            return _hand_over(queue, refused=refused)
+        if manner.detach:
+            lock.release()
+            return _detach(manner, refused=refused)
+        if executor is None and _HEAVY in sys.modules and not manner.into_log:
+            lock.release()
+            replace_process(manner, waited_for, refused=refused)
+            if not lock.acquire(_LOCK_PATIENCE_S):
+                return _hand_over(queue, refused=refused)
+        return _work(queue, lock, manner, places, executor, waited_for, refused=refused)
+    finally:
+        queue.close()
+
+
+def replace_process(manner: Manner, waited_for: Sequence[str], *, refused: bool) -> None:
+    """Go on as `engine resume` in this very process, with half the memory; returns only where that can't be."""
+    arguments = ["resume", "--runs", str(manner.runs_dir), *manner.options]
+    arguments += [*(["--plain"] if manner.plain else []), *(["--refused"] if refused else [])]
+    arguments += [part for run in waited_for for part in ("--for", run)]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # too many runs for a command line
+        os.execv(sys.executable, [sys.executable, "-m", "engine.cli.main", *arguments])  # noqa: S606
+
+
+def _hand_over(queue: RunQueue, *, refused: bool) -> int:
+    """Say what becomes of the runs where another process holds the queue; returns the exit code."""
+    out = console()
+    if any(row.state == "stopping" for row in queue.rows_in("stopping")):
+        out.print("another `engine run` is saving and stopping; run `engine run` again when it has, to go on")
+        return 1
+    out.print("another `engine run` is at work on this folder; it takes these runs up. `engine watch` shows it.")
+    return 1 if refused else 0
+
+
+def _detach(manner: Manner, *, refused: bool) -> int:
+    pid = launch(manner.runs_dir, manner.options)
+    folder = _folder_option(manner.runs_dir)
+    out = console()
+    out.print(f"at work in the background as process {pid}; you may log out", soft_wrap=True)
+    out.print(f"  `engine watch{folder}` shows it; what it prints goes to {manner.runs_dir / SUPERVISOR_LOG}",
+              soft_wrap=True)
+    out.print(f"  `kill {pid}` saves and stops; `engine resume{folder} --detach` goes on", soft_wrap=True)
+    return 1 if refused else 0
+
+
+def _folder_option(runs_dir: Path) -> str:
+    return "" if runs_dir == Path("runs") else f" --runs {shlex.quote(str(runs_dir))}"
+
+
+# --- in sight ---
+
+
+class _Shown:
+    """The observer's other end: shows a queue at work where somebody looks, else in the log.
+
+    When the terminal goes away, the rest goes to the supervisor's log.
+    """
+
+    def __init__(self, queue: RunQueue, manner: Manner, stop: StopRequest) -> None:
+        self._queue, self._stop, self._told = queue, stop, 0
+        self.log = SupervisorLog(manner.runs_dir)
+        self.executed: list[QueueRow] = []
+        self._hung_up = False
+        if manner.into_log:
+            become_detached(self.log)
+        self._on_terminal = sys.stdout.isatty()
+        self._show = self._make_show(live=self._on_terminal and not manner.plain)
+
+    def _make_show(self, *, live: bool) -> Show:
+        from engine.cli.live import LiveTable, PlainLines
+
+        return LiveTable(console(), self._queue) if live else PlainLines(console(), self._queue.runs_dir)
+
+    def observer(self) -> Observer:
+        """What the supervisor is to call."""
+        return Observer(
+            on_start=lambda row: self._tell(lambda show: show.start(row)), on_tick=self.tick, on_end=self.end,
+            on_note=lambda text: self._tell(lambda show: show.note(text)),
+        )
+
+    def tick(self) -> None:
+        """Time to look for news."""
+        if self._hung_up:
+            self._go_to_log("the terminal was closed; going on without it")
+        if self._stop.level > self._told:
+            self._told = self._stop.level
+            words = "saving, then stopping; Ctrl-C again stops at once" if self._told == 1 else "stopping at once"
+            self._tell(lambda show: show.note(words))
+        self._tell(lambda show: show.tick())
+        self.log.look()
+
+    def end(self, row: QueueRow) -> None:
+        """An attempt ended."""
+        self.executed.append(row)
+        self._tell(lambda show: show.end(row))
+
+    def hang_up(self) -> None:
+        """The terminal goes away; called by a signal, so the rest is done at the next tick."""
+        if self._on_terminal:  # a file goes on taking lines
+            self._hung_up = True
+            self.log.take_over()
+
+    def close(self) -> None:
+        """The queue is done with."""
+        self._tell(lambda show: show.close())
+
+    def _tell(self, what: Callable[[Show], None]) -> None:
+        try:
+            what(self._show)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            self._go_to_log("nobody reads this process's output any more; going on without")
+
+    def _go_to_log(self, words: str) -> None:
+        self._hung_up = False
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.log.take_over()
+        # A live table may have put itself between.
+        sys.stdout, sys.stderr = sys.__stdout__ or sys.stdout, sys.__stderr__ or sys.stderr
+        self._show = self._make_show(live=False)
+        self._show.note(words)
+        for row in self._queue.rows_in("running"):
+            self._show.start(row)
+
+
+def _work(
+    queue: RunQueue, lock: FileLock, manner: Manner, places: Sequence[Place], executor: Executor | None,
+    waited_for: Sequence[str], *, refused: bool,
+) -> int:
+    from engine.executors.local import LocalExecutor
+
+    stop = StopRequest()
+    shown = _Shown(queue, manner, stop)
+    with _signals(stop, shown):
+        try:
+            supervise(queue, executor or LocalExecutor(), lock, stop, shown.observer(), places=places)
+        finally:
+            shown.close()
+    return _conclude(queue, shown.executed, waited_for, stop, refused=refused)
+
+
+@contextmanager
+def _signals(stop: StopRequest, shown: _Shown) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into requests to stop, once to save and twice at once; go on when the terminal goes."""
+
+    def on_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.raise_level()
+
+    def on_hang_up(_number: int, _frame: FrameType | None) -> None:
+        shown.hang_up()
+
+    before = {number: signal.signal(number, on_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, on_hang_up)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _conclude(
+    queue: RunQueue, executed: Sequence[QueueRow], waited_for: Sequence[str], stop: StopRequest, *, refused: bool
+) -> int:
+    out = console()
+    runs = dict.fromkeys([*waited_for, *(row.run for row in executed)])
+    rows = [queue.row(run) for run in runs]
+    states = [row.state for row in rows]
+    summary = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    out.print(f"{count(len(rows), 'run')}: {summary}" if rows else "nothing was queued")
+    for row in rows:
+        if row.state == "failed":
+            out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
+            out.print(f"  `engine retry {row.number}` tries it again from its last checkpoint", soft_wrap=True)
+    if stop.level:
+        out.print(f"stopped; `engine run{_folder_option(queue.runs_dir)}` goes on where it was")
+        return 130
+    return 0 if not refused and all(state == "finished" for state in states) else 1
