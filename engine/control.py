@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import EngineError, Problem, QueueError, Where
+from engine.queuefile import QueueUnavailable
 from engine.queuereader import state_when_interrupted
-from engine.rundir import SUPERVISOR_LOCK, FileLock, RunDir, is_locked
+from engine.rundir import REMOVED_DIR, SUPERVISOR_LOCK, FileLock, RunDir, is_locked
 from engine.runqueue import ACTIVE, WAITING, Asked, QueueRow, RunQueue
 
 # The dashboard looks whether a supervisor lives, and holds its lock for the instant of looking.
@@ -39,15 +40,19 @@ class Change:
     problem: Problem | None = None
 
 
-def _each(rows: Iterable[QueueRow], action: Callable[[QueueRow], str]) -> list[Change]:
-    """Do something to every run; a refusal keeps none of the others from it."""
-    changes = []
-    for row in rows:
-        try:
-            changes.append(Change(row.run, action(row)))
-        except QueueError as error:
-            changes.append(Change(row.run, problem=error.problems[0]))
-    return changes
+def _each(queue: RunQueue, rows: Iterable[QueueRow], action: Callable[[QueueRow], str]) -> list[Change]:
+    """Do something to every run, all in one transaction; a refusal keeps none of the others from it."""
+    with queue.together():
+        return [_one(row, action) for row in rows]
+
+
+def _one(row: QueueRow, action: Callable[[QueueRow], str]) -> Change:
+    try:
+        return Change(row.run, action(row))
+    except QueueUnavailable:
+        raise
+    except QueueError as error:
+        return Change(row.run, problem=error.problems[0])
 
 
 def _refuse(row: QueueRow, found: str, fix: str) -> QueueError:
@@ -70,7 +75,7 @@ def hold(queue: RunQueue, rows: Iterable[QueueRow], reason: str = "held by hand"
         queue.change(row, "held", reason=reason, cause="")
         return "is held; `engine release` lets it go on"
 
-    return _each(rows, one)
+    return _each(queue, rows, one)
 
 
 def _instead_of_hold(row: QueueRow) -> str:
@@ -92,7 +97,7 @@ def release(queue: RunQueue, rows: Iterable[QueueRow]) -> list[Change]:
         queue.change(row, "queued", reason="", cause="", not_before=None)
         return "is queued"
 
-    return _each(rows, one)
+    return _each(queue, rows, one)
 
 
 def _instead_of_release(row: QueueRow) -> str:
@@ -108,7 +113,7 @@ def set_priority(queue: RunQueue, rows: Iterable[QueueRow], priority: int) -> li
         queue.change(row, row.state, priority=priority)
         return f"has priority {priority}"
 
-    return _each(rows, one)
+    return _each(queue, rows, one)
 
 
 def move(queue: RunQueue, rows: Sequence[QueueRow], place: Place, beside: QueueRow | None = None) -> list[Change]:
@@ -137,7 +142,7 @@ def move(queue: RunQueue, rows: Sequence[QueueRow], place: Place, beside: QueueR
             raise _refuse(row, f'the run is "{row.state}"; only runs that wait have a place', "nothing to do")
         return f"comes {place}" if beside is None else f"comes {place} {beside.run}"
 
-    return _each(rows, one)
+    return _each(queue, rows, one)
 
 
 def moved_to(
@@ -201,7 +206,7 @@ def cancel(queue: RunQueue, rows: Iterable[QueueRow]) -> list[Change]:
         queue.change(row, "cancelled", reason="cancelled on request", cause="", not_before=None)
         return "is cancelled"
 
-    return _each(listed, one)
+    return _each(queue, listed, one)
 
 
 _STOP_WORDS: dict[Asked, str] = {
@@ -211,7 +216,7 @@ _STOP_WORDS: dict[Asked, str] = {
 
 
 def _ask(queue: RunQueue, rows: Iterable[QueueRow], asked: Asked, words: str) -> list[Change]:
-    return _each(rows, lambda row: _ask_one(queue, row, asked, words))
+    return _each(queue, rows, lambda row: _ask_one(queue, row, asked, words))
 
 
 def _ask_one(queue: RunQueue, row: QueueRow, asked: Asked, words: str) -> str:
@@ -227,15 +232,16 @@ def _ask_one(queue: RunQueue, row: QueueRow, asked: Asked, words: str) -> str:
 
 def _settle(queue: RunQueue, row: QueueRow) -> QueueRow | None:
     """Do at once what was asked of a run that the queue calls running though nobody lives to hear it."""
-    with contextlib.ExitStack() as stack:
-        lock = FileLock(queue.runs_dir / SUPERVISOR_LOCK)
-        if not lock.acquire(_LOCK_PATIENCE_S):
-            return None
-        stack.callback(lock.release)
+    lock = FileLock(queue.runs_dir / SUPERVISOR_LOCK)
+    if is_supervised(queue.runs_dir) or not lock.acquire(_LOCK_PATIENCE_S):
+        return None
+    try:
         run_dir = RunDir(queue.runs_dir / row.run)
         if is_locked(run_dir.worker_lock):
             return None
         return queue.finish(row, *state_when_interrupted(run_dir, row.attempt))
+    finally:
+        lock.release()
 
 
 # --- runs that are over ---
@@ -257,7 +263,7 @@ def retry(queue: RunQueue, rows: Iterable[QueueRow]) -> list[Change]:
         )
         return "is queued again"
 
-    return _each(rows, one)
+    return _each(queue, rows, one)
 
 
 def remove(queue: RunQueue, rows: Iterable[QueueRow]) -> list[Change]:
@@ -275,7 +281,32 @@ def remove(queue: RunQueue, rows: Iterable[QueueRow]) -> list[Change]:
             ) from error
         return f"is removed; its folder is now {kept}" if kept else "is removed; it had no folder"
 
-    return _each(rows, one)
+    # One by one: what a later failure takes back in the queue, it wouldn't take back among the folders.
+    return [_one(row, one) for row in rows]
+
+
+def bring_back(queue: RunQueue, runs: Iterable[str]) -> list[Change]:
+    """Undo `remove`, by the runs' ids."""
+    changes = []
+    folder = queue.runs_dir / REMOVED_DIR
+    for run in runs:
+        try:
+            row = queue.bring_back(run)
+        except OSError as error:
+            found = f"{run} can't be brought back: {error.strerror or error}"
+            problem = Problem(
+                "Q110", Where(str(folder)), found, f"name one of the folders there, such as {_some_folder(folder)}"
+            )
+            changes.append(Change(run, problem=problem))
+        else:
+            changes.append(Change(run, f"is back, and {row.state}"))
+    return changes
+
+
+def _some_folder(folder: Path) -> str:
+    with contextlib.suppress(OSError):
+        return max((entry.name for entry in folder.iterdir()), default="0003-desk")
+    return "0003-desk"
 
 
 # --- the queue as a whole ---

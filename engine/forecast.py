@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.errors import Problem
-from engine.recipe.schema import Recipe
+
+if TYPE_CHECKING:  # `engine queue` reads forecasts, and has no time to load all that recipes need
+    from engine.recipe.schema import Recipe
 
 # Drawing a preview: the picture is read again, drawn on and written.
 _PREVIEW_S = 0.1

@@ -52,6 +52,7 @@ ALTER TABLE runs ADD COLUMN max_hours REAL;
 ALTER TABLE runs ADD COLUMN figures TEXT NOT NULL DEFAULT '';
 UPDATE runs SET position = number;
 CREATE INDEX runs_by_hash ON runs (recipe_hash, state);
+CREATE INDEX runs_by_position ON runs (position);
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -74,15 +75,18 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 @contextlib.contextmanager
 def immediate(db: sqlite3.Connection) -> Iterator[None]:
-    """One transaction that holds the file from its beginning."""
-    db.execute("BEGIN IMMEDIATE")
+    """One transaction that holds the file from its beginning; within another one, a part that can fail by itself."""
+    nested = db.in_transaction
+    db.execute("SAVEPOINT part" if nested else "BEGIN IMMEDIATE")
     try:
         yield
-        db.execute("COMMIT")
+        db.execute("RELEASE part" if nested else "COMMIT")
     except BaseException:
         # A damaged file or a full disk may have ended the transaction already.
         with contextlib.suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
+            db.execute("ROLLBACK TO part" if nested else "ROLLBACK")
+            if nested:
+                db.execute("RELEASE part")
         raise
 
 
@@ -214,15 +218,28 @@ def _rebuild(db: sqlite3.Connection, runs_dir: Path, *, lost: bool) -> int:
     found = [_look(run_dir, lost=lost) for run_dir in list_run_dirs(runs_dir) if run_dir.resolved.exists()]
     found = _without_twins(found)
     for one in found:
-        number = run_number(one.run_dir.run_id)
-        db.execute(
-            "INSERT OR IGNORE INTO runs (run, number, position, recipe_path, recipe_hash, state, attempt, reason,"
-            " cause, queued_at, figures, priority, retries_left, max_hours) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (one.run_dir.run_id, number, number, str(one.run_dir.recipe), one.digest, one.state, one.attempt,
-             one.reason, one.cause, one.run_dir.resolved.stat().st_mtime, one.figures, one.priority, one.retries,
-             one.max_hours),
-        )
+        _insert(db, one)
     return len(found)
+
+
+def take_in(db: sqlite3.Connection, run_dir: RunDir) -> None:
+    """Add a run directory that the queue doesn't know; an unfinished run is held.
+
+    Raises:
+        OSError: It holds no resolved recipe that can be read.
+    """
+    _insert(db, _look(run_dir, lost=False))
+
+
+def _insert(db: sqlite3.Connection, found: _Found) -> None:
+    number = run_number(found.run_dir.run_id)
+    db.execute(
+        "INSERT OR IGNORE INTO runs (run, number, position, recipe_path, recipe_hash, state, attempt, reason,"
+        " cause, queued_at, figures, priority, retries_left, max_hours) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (found.run_dir.run_id, number, number, str(found.run_dir.recipe), found.digest, found.state, found.attempt,
+         found.reason, found.cause, found.run_dir.resolved.stat().st_mtime, found.figures, found.priority,
+         found.retries, found.max_hours),
+    )
 
 
 def _without_twins(found: Sequence[_Found]) -> list[_Found]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import get_args
 from urllib.parse import quote
+
+import msgspec
 
 from engine.events import EventTail, RunEnded
 from engine.queuefile import SCHEMA_VERSION
@@ -48,7 +48,9 @@ def read_queue(runs_dir: Path, timeout_s: float = 0.3) -> QueueReading:
             sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=timeout_s)
         ) as db:
             return _read(db)
-    except (sqlite3.Error, ValueError, TypeError) as error:
+    except msgspec.ValidationError as error:
+        return QueueReading({}, f"the queue can't be read: it isn't a queue of this version ({error})")
+    except (sqlite3.Error, ValueError) as error:
         return QueueReading({}, f"the queue can't be read: {error}")
 
 
@@ -59,7 +61,9 @@ def _read(db: sqlite3.Connection) -> QueueReading:
     # An older file lacks the columns at the end; it is brought up to date by whoever writes first.
     known = {column[1] for column in db.execute("PRAGMA table_info(runs)")}
     columns = [field.name for field in fields(QueueRow) if field.name in known]
-    rows = [_row(columns, values) for values in db.execute(f"SELECT {', '.join(columns)} FROM runs ORDER BY number")]
+    found = db.execute(f"SELECT {', '.join(columns)} FROM runs ORDER BY number")
+    # A foreign file may hold anything, so types are checked.
+    rows = msgspec.convert([dict(zip(columns, values, strict=True)) for values in found], list[QueueRow])
     settings = dict(db.execute("SELECT name, value FROM settings")) if version >= 2 else {}
     until = settings.get("until")
     return QueueReading(
@@ -102,18 +106,3 @@ def settle_orphans(rows: dict[str, QueueRow], runs_dir: Path) -> dict[str, Queue
             state, reason = after_request(row.asked, state, reason)
             settled[row.run] = replace(row, state=state, reason=reason, cause=cause, asked="")
     return settled
-
-
-def _row(columns: Sequence[str], values: tuple[object, ...]) -> QueueRow:
-    """A row whose types were checked; a foreign file may hold anything."""
-    row = QueueRow(**dict(zip(columns, values, strict=True)))  # type: ignore[arg-type]
-    texts = (row.run, row.recipe_path, row.state, row.reason, row.cause, row.asked, row.device, row.figures)
-    numbers = (row.attempt, row.priority, row.retries_left, row.interruptions)
-    times = (row.queued_at, row.started_at, row.ended_at, row.not_before, row.max_hours, row.position)
-    if not all(isinstance(text, str) for text in texts) or row.state not in get_args(State):
-        raise ValueError("it isn't a queue of this version")
-    if not all(isinstance(number, int) for number in numbers):
-        raise TypeError("it isn't a queue of this version")
-    if not all(isinstance(value, float | int | None) for value in times):
-        raise TypeError("it isn't a queue of this version")
-    return row

@@ -9,11 +9,13 @@ of runs is for `control.py`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, TypeVar
@@ -21,7 +23,7 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar
 from engine.errors import QueueError, Where
 from engine.events import EventTail
 from engine.progress import fold
-from engine.queuefile import QueueUnavailable, figures_json, immediate, is_damage, keep_decision, open_queue
+from engine.queuefile import QueueUnavailable, figures_json, immediate, is_damage, keep_decision, open_queue, take_in
 from engine.rundir import QUEUE_FILE, REMOVED_DIR, RunDir, run_number, sync_all
 
 State = Literal["queued", "held", "running", "stopping", "finished", "failed", "cancelled"]
@@ -86,6 +88,7 @@ class NewRun:
         retries: How often the run is tried again after a failure.
         not_before: Seconds since 1970, UTC, before which it isn't started.
         max_hours: Hours in a row that it may be worked on.
+        held: It isn't started until it is released.
     """
 
     name: str
@@ -96,6 +99,7 @@ class NewRun:
     retries: int = 0
     not_before: float | None = None
     max_hours: float | None = None
+    held: bool = False
 
 
 # Picks one of the queued runs whose time has come, given in order; None to start none of them now.
@@ -113,6 +117,8 @@ def _healing(
     @functools.wraps(method)
     def healed(self: RunQueue, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
+            if self._db.in_transaction:  # of `together`, which can't be begun again in the middle
+                return method(self, *args, **kwargs)
             self._follow_replacement()
             try:
                 return method(self, *args, **kwargs)
@@ -253,15 +259,20 @@ class RunQueue:
         run_dir.path.mkdir()
         made.append(run_dir)
         new_run.create(run_dir)
+        state, reason = ("held", "held by hand") if new_run.held else ("queued", "")
+        # Runs may have been moved behind those of higher numbers; new ones come last all the same.
+        highest = self._db.execute("SELECT COALESCE(MAX(position), 0) FROM runs").fetchone()[0]
+        position = max(float(number), highest + 1)
         self._db.execute(
-            "INSERT INTO runs (run, number, position, recipe_path, recipe_hash, state, queued_at, priority,"
-            " retries_left, not_before, max_hours)"
-            " VALUES (?,?,(SELECT MAX(?, COALESCE(MAX(position), 0) + 1) FROM runs),?,?,'queued',?,?,?,?,?)",
+            "INSERT INTO runs (run, number, position, recipe_path, recipe_hash, state, reason, queued_at, priority,"
+            " retries_left, not_before, max_hours) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
             (
-                run_dir.run_id, number, number, new_run.recipe_path, new_run.recipe_hash, time.time(),
+                run_dir.run_id, number, position, new_run.recipe_path, new_run.recipe_hash, state, reason, time.time(),
                 new_run.priority, new_run.retries, new_run.not_before, new_run.max_hours,
             ),
         )
+        if new_run.held:
+            keep_decision(run_dir, state, reason)
         return self._row(run_dir.run_id), True
 
     def _highest_number(self) -> int:
@@ -422,6 +433,19 @@ class RunQueue:
 
     # --- what a person changes: for control.py ---
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Make several changes in one transaction: a thousand then wait for the disk once, and nobody sees half.
+
+        A change that is refused within it leaves the others as they are.
+        """
+        self.is_paused()  # notices a file that was replaced or damaged, before the transaction begins
+        try:
+            with immediate(self._db):
+                yield
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
+
     @_healing
     def change(self, row: QueueRow, state: State, /, **values: object) -> QueueRow:
         """Move a run to a state, if it is as `row` says.
@@ -467,6 +491,22 @@ class RunQueue:
             kept.parent.mkdir(exist_ok=True)
             folder.rename(kept)
         return kept
+
+    @_healing
+    def bring_back(self, run: str) -> QueueRow:
+        """Bring a removed run back; unless it is over it is held.
+
+        Raises:
+            FileNotFoundError: There is no such folder in `removed/`.
+            OSError: It can't be moved.
+        """
+        folder, kept = self.runs_dir / run, self.runs_dir / REMOVED_DIR / run
+        with immediate(self._db):
+            if run_number(run) is None or not kept.is_dir():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(kept))
+            take_in(self._db, RunDir(kept))
+            kept.rename(folder)
+        return self._row(run)
 
     # --- fences ---
 

@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
 from engine.cli.printing import console, print_problems
 from engine.control import Change, is_supervised
-from engine.errors import printable
-from engine.queuereader import read_queue
+from engine.errors import QueueError, printable
+from engine.queuereader import read_queue, settle_orphans
+from engine.rundir import QUEUE_FILE
 from engine.runqueue import QueueRow, RunQueue
 from engine.selection import WORDS, name_of, select
+
+if TYPE_CHECKING:
+    from engine.standing import Board
+
+_BUSY_TIMEOUT_S = 10.0
 
 RUNS_HELP = "Each of RUNS is a number, a range (3-7, 3-), an id, a recipe's name, a pattern (desk-*), a state or all."
 
 
-class RunName(click.ParamType):
-    """A run as a person names it; completes ids, names and states in the shell."""
-
-    name = "run"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Ids and names of runs that begin so, newest first."""
-        rows = list(read_queue(ctx.params.get("runs_dir") or Path("runs")).rows.values())
-        by_word = {row.run: row.state for row in reversed(rows)} | {name_of(row): "newest" for row in reversed(rows)}
-        if isinstance(param, click.Argument) and param.nargs != 1:
-            by_word |= dict.fromkeys(WORDS, "runs")
-        return [CompletionItem(word, help=told) for word, told in by_word.items() if word.startswith(incomplete)]
+def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids and names of runs that begin so, newest first; states too where several runs may be named."""
+    runs_dir = ctx.params.get("runs_dir") or Path(os.environ.get("ENGINE_RUNS") or "runs")
+    rows = list(reversed(read_queue(runs_dir).rows.values()))
+    by_word = {row.run: row.state for row in rows} | {name_of(row): "the newest of this name" for row in rows}
+    if param.nargs != 1:
+        by_word |= dict.fromkeys(WORDS, "all of these")
+    return [CompletionItem(word, help=told) for word, told in by_word.items() if word.startswith(incomplete)]
 
 
-def runs_argument(*, required: bool = True):  # type: ignore[no-untyped-def]  # click's decorators are untyped
-    """The argument RUNS."""
-    return click.argument("runs", nargs=-1, required=required, type=RunName())
+runs_argument = click.argument("runs", nargs=-1, required=True, shell_complete=complete_runs)
 
 
 def chosen(queue: RunQueue, words: Iterable[str]) -> list[QueueRow]:
     """The rows that words mean."""
     return select(queue.rows(), words, runs_dir=str(queue.runs_dir))
+
+
+def read_board_or_fail(runs_dir: Path, now: float) -> tuple[Board, list[QueueRow]]:
+    """Where unfinished runs stand, and every row; runs that nobody works on as the next supervisor will find them.
+
+    Raises:
+        QueueError: The queue can't be read.
+    """
+    from engine.standing import read_board
+
+    reading = read_queue(runs_dir, _BUSY_TIMEOUT_S)
+    if reading.trouble:
+        raise QueueError.of(
+            "Q106", str(runs_dir / QUEUE_FILE), reading.trouble,
+            "`engine run` sets a damaged queue aside and rebuilds it from the run folders; `engine watch` shows those",
+        )
+    reading = replace(reading, rows=settle_orphans(reading.rows, runs_dir))
+    return read_board(runs_dir, reading, now), list(reading.rows.values())
 
 
 def tell(changes: Sequence[Change]) -> None:

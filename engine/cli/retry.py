@@ -12,7 +12,7 @@ from engine.cli.options import runs_option
 
 
 @click.command("retry", epilog=RUNS_HELP)
-@runs_argument()
+@runs_argument
 @runs_option
 def command(runs: tuple[str, ...], runs_dir: Path) -> None:
     """Queue failed or cancelled RUNS again; they go on from their last checkpoints.
