@@ -6,21 +6,23 @@ Each check tells problems and changes nothing. Only what would certainly stop a 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from engine import machine
-from engine.catalogue import ARCHS, WeightsFile
-from engine.errors import EngineError, Problem, Where
-from engine.machine import hub_checkpoints_dir
+from engine.catalogue import ARCHS, Arch, WeightsFile
+from engine.errors import EngineError, Problem, WeightsError, Where
+from engine.hub import cached_path, sha256_of
+from engine.queuereader import read_queue
 from engine.recipe.load import read_resolved, recipe_hash
 from engine.recipe.schema import Hardware, Model, Recipe
 from engine.rundir import QUEUE_FILE, RunDir
 from engine.runqueue import OVER, RunQueue
+from engine.weightsfile import misfit, tensor_names
 
 # Long enough for a slow line, short enough that an offline check doesn't hang.
 _REACH_TIMEOUT_S = 4.0
@@ -50,11 +52,11 @@ class WeightsCheck:
     def problems(self, model: Model, where: Where) -> list[Problem]:
         """Whether the weights that a model asks for are at hand and sound, or can be had."""
         if model.weights_path is not None:
-            return [] if model.weights_path.is_file() else [_missing_file(model.weights_path, where)]
+            return own_weights_problems(model.weights_path, ARCHS[model.arch], where)
         weights = published_weights(model)
         if weights is None:
             return []
-        path = hub_checkpoints_dir() / weights.name
+        path = cached_path(weights)
         return self._cached(path, weights, where) if path.is_file() else [self._remote(path, weights, where)]
 
     def why_unreachable(self, weights: WeightsFile) -> str:
@@ -76,7 +78,8 @@ class WeightsCheck:
         if reason:
             return Problem(
                 "W101", where, f"{weights.name} isn't on this machine and can't be fetched ({reason})",
-                f"fetch {weights.url} elsewhere and copy it to {path}, or set model.weights to a file",
+                f"fetch {weights.url} elsewhere and bring it in with `engine weights import` (it goes to {path}), "
+                "or set model.weights to a file",
             )
         return Problem(
             "W100", where, f"{weights.name} ({weights.size_mb} MB) will be fetched when the run starts",
@@ -84,9 +87,34 @@ class WeightsCheck:
         )
 
 
-def _missing_file(path: Path, where: Where) -> Problem:
-    fix = 'correct the path (it is relative to the recipe), or choose "coco", "imagenet" or "none"'
-    return Problem("W103", where, f"there is no weights file {path}", fix)
+def own_weights_problems(path: Path, arch: Arch, where: Where) -> list[Problem]:
+    """Whether a weights file, or the folder of a former run, is there and can be of a detector or its backbone."""
+    if path.is_dir():
+        checkpoint = RunDir(path).best_checkpoint
+        if not checkpoint.is_file():
+            return [_no_model_yet(path, where)]
+        path = checkpoint
+    elif not path.exists():
+        fix = 'correct the path (it is relative to the recipe), or choose "coco", "imagenet" or "none"'
+        return [Problem("W103", where, f"there is no weights file {path}", fix)]
+    try:
+        names = tensor_names(path)
+    except WeightsError as error:
+        return [replace(problem, where=where, found=f"{path}: {problem.found}") for problem in error.problems]
+    reason = misfit(names, arch) if names is not None else ""
+    if not reason:
+        return []
+    fix = f"choose the model.arch that the file was made with, not {arch.name}, or another file"
+    return [Problem("W105", where, f"{path}: {reason}", fix)]
+
+
+def _no_model_yet(path: Path, where: Where) -> Problem:
+    row = read_queue(path.parent).rows.get(path.name)
+    if row is not None and row.state not in OVER:
+        found = f"the run {path.name} has no best model yet; it must have one when this run starts"
+        return Problem("W107", where, found, "nothing to do if it comes first in the queue", "warning")
+    found = f"there is no best model of a run in {path} (checkpoints/best.pt)"
+    return Problem("W107", where, found, "name the folder of a run that has measured an epoch, or a weights file")
 
 
 def _why_unreachable(url: str) -> str:
@@ -100,8 +128,7 @@ def _why_unreachable(url: str) -> str:
 
 def _fault_of(path: Path, prefix: str) -> str:
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
     except OSError as error:
         return f"can't be read: {error.strerror}"
     return "" if found.startswith(prefix) else f"is damaged: its sha256 begins with {found[:8]}, not {prefix}"
@@ -158,13 +185,14 @@ def memory_problems() -> list[Problem]:
 def num_parameters(model: Model) -> int:
     """How many numbers a detector has, rather too many than too few; the class map hardly counts."""
     arch = ARCHS[model.arch]
-    if arch.family != "fasterrcnn":
-        return arch.num_parameters
     channels, width = model.fpn_channels, model.box_head_width
-    # The box head sees 7 x 7 cells of the pyramid; at least three 3 x 3 convolutions stand on it.
-    head = 49 * (256 * 1024 - channels * width) + 1024**2 - width**2
-    pyramid = 3 * 9 * (256**2 - channels**2)
-    return arch.num_parameters - head - pyramid
+    convolution = 9 * (256**2 - channels**2)
+    if arch.family == "fasterrcnn":
+        # The box head sees 7 x 7 cells of the pyramid; a convolution stands on each level, and one more on all.
+        head = 49 * (256 * 1024 - channels * width) + 1024**2 - width**2
+        return arch.num_parameters - head - arch.num_levels * convolution
+    # RetinaNet and FCOS: a convolution on each of three levels, one of a coarse level, four in each head.
+    return arch.num_parameters - (12 * convolution if arch.family != "ssd" else 0)
 
 
 def checkpoint_bytes(recipe: Recipe) -> tuple[int, int]:
@@ -175,9 +203,9 @@ def checkpoint_bytes(recipe: Recipe) -> tuple[int, int]:
         is written beside them before it takes their place).
     """
     model = num_parameters(recipe.model) * _BYTES_PER_NUMBER
-    # SGD remembers a momentum for each number, AdamW two moments.
+    # SGD remembers a momentum for each number, AdamW two moments; a moving average is one more.
     remembered = 2 if recipe.optimizer.name == "adamw" else int(recipe.optimizer.momentum > 0)
-    state = model * (1 + remembered)
+    state = model * (1 + remembered + int(recipe.training.ema_decay is not None))
     return 2 * state + model, state
 
 

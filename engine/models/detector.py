@@ -1,25 +1,42 @@
 """One face for every torchvision detector: losses, detections, or both from one backbone pass.
 
-Labels are zero-based outside. The background's class 0 is added and taken off here and nowhere else.
+Labels are zero-based outside. Faster R-CNN and SSD count the background as class 0; it is added and
+taken off here and nowhere else. RetinaNet and FCOS have no output for it: their first is our first class.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, TypedDict, cast
+from typing import Any, TypeAlias, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FasterRCNN
+from torchvision.models.detection.fcos import FCOS
+from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
+from engine.catalogue import Family
 from engine.errors import EngineError
+from engine.models.rows import BACKGROUND
 from engine.recipe.schema import Precision
 
-# torchvision's Faster R-CNN and SSD count the background as class 0.
-_BACKGROUND_OFFSET = 1
+Network: TypeAlias = FasterRCNN | RetinaNet | FCOS | SSD
+
+_BACKGROUND_OFFSETS: dict[Family, int] = {"fasterrcnn": 1, "ssd": 1, "retinanet": 0, "fcos": 0}
+
+
+def output_names(family: Family, class_names: Sequence[str]) -> tuple[str, ...]:
+    """What each output of a detector's classification layer means, the background included where there is one."""
+    return (*[BACKGROUND] * _BACKGROUND_OFFSETS[family], *class_names)
+
+
+def family_of(network: nn.Module) -> Family:
+    """The family a torchvision detector belongs to."""
+    kinds: dict[type[nn.Module], Family] = {FasterRCNN: "fasterrcnn", RetinaNet: "retinanet", FCOS: "fcos", SSD: "ssd"}
+    return next(family for kind, family in kinds.items() if isinstance(network, kind))
 
 
 class Target(TypedDict):
@@ -55,12 +72,14 @@ class Detector(nn.Module):
         class_names: The classes, without background.
     """
 
-    def __init__(self, network: FasterRCNN | SSD, class_names: Sequence[str]) -> None:
+    def __init__(self, network: Network, class_names: Sequence[str]) -> None:
         super().__init__()
         self.network = network
         self.class_names = tuple(class_names)
+        self._offset = _BACKGROUND_OFFSETS[family_of(network)]
         for head in _output_heads(network):
             head.register_forward_hook(_to_float32)
+        _anchors_of(network).register_forward_pre_hook(_maps_as_float32)
 
     def losses(
         self, images: list[Tensor], targets: Sequence[Target], precision: Precision = "fp32"
@@ -87,58 +106,100 @@ class Detector(nn.Module):
     ) -> tuple[list[Detection], dict[str, Tensor]]:
         """Detections and the true validation losses of a batch, from one pass of the backbone.
 
-        Nothing is changed: no statistics are updated, no gradient is kept. Faster R-CNN draws the
-        boxes it counts in the loss at random; seed torch first where figures are to be compared.
+        Nothing is changed: no statistics are updated, no gradient is kept, and the random state is as
+        before. Faster R-CNN draws the boxes it counts in the loss at random; seed torch first where
+        figures are to be compared.
         """
         self.eval()
+        device = images[0].device
         sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         batch, scaled_targets = self.network.transform(images, self._to_torchvision(targets))
         features = self.network.backbone(batch.tensors)
-        if isinstance(self.network, FasterRCNN):
-            found, losses = self._rcnn_heads(batch, features, scaled_targets)
-        else:
-            found, losses = self._ssd_heads(batch, features, scaled_targets)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            found, losses = _with_losses(self.network, batch, features, scaled_targets)
         found = self.network.transform.postprocess(found, batch.image_sizes, sizes)
         return self._from_torchvision(found), losses
 
-    def _rcnn_heads(self, batch: Any, features: Any, targets: Any) -> tuple[Any, dict[str, Tensor]]:
-        network = self.network
-        with _loss_mode(network.rpn), _loss_mode(network.roi_heads):
-            proposals, rpn_losses = network.rpn(batch, features, targets)
-            _, box_losses = network.roi_heads(features, proposals, batch.image_sizes, targets)
-        proposals, _ = network.rpn(batch, features)
-        found, _ = network.roi_heads(features, proposals, batch.image_sizes)
-        return found, {**rpn_losses, **box_losses}
-
-    def _ssd_heads(self, batch: Any, features: Any, targets: Any) -> tuple[Any, dict[str, Tensor]]:
-        network = self.network
-        levels = list(features.values())
-        outputs = network.head(levels)
-        anchors = network.anchor_generator(batch, levels)
-        matches = [
-            _match(network, target["boxes"], image_anchors)
-            for target, image_anchors in zip(targets, anchors, strict=True)
-        ]
-        losses = network.compute_loss(targets, outputs, anchors, matches)
-        return network.postprocess_detections(outputs, anchors, batch.image_sizes), losses
-
     def _to_torchvision(self, targets: Sequence[Target]) -> list[dict[str, Tensor]]:
-        return [
-            {"boxes": target["boxes_xyxy"], "labels": target["labels"] + _BACKGROUND_OFFSET} for target in targets
-        ]
+        return [{"boxes": target["boxes_xyxy"], "labels": target["labels"] + self._offset} for target in targets]
 
     def _from_torchvision(self, outputs: Sequence[dict[str, Tensor]]) -> list[Detection]:
         return [
-            {
-                "boxes_xyxy": output["boxes"],
-                "labels": output["labels"] - _BACKGROUND_OFFSET,
-                "scores": output["scores"],
-            }
+            {"boxes_xyxy": output["boxes"], "labels": output["labels"] - self._offset, "scores": output["scores"]}
             for output in outputs
         ]
 
 
-def _output_heads(network: FasterRCNN | SSD) -> list[nn.Module]:
+# --- one pass ---
+
+
+def _with_losses(network: Network, batch: Any, features: Any, targets: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Detections in the pixels of the resized images, and losses, from the backbone's feature maps."""
+    if isinstance(network, FasterRCNN):
+        return _rcnn_heads(network, batch, features, targets)
+    levels = list(features.values())
+    outputs = network.head(levels)
+    anchors = network.anchor_generator(batch, levels)
+    if isinstance(network, SSD):
+        return _ssd_results(network, batch, outputs, anchors, targets)
+    return _dense_results(network, batch, levels, outputs, anchors, targets)
+
+
+def _rcnn_heads(network: Any, batch: Any, features: Any, targets: Any) -> tuple[Any, dict[str, Tensor]]:
+    with _loss_mode(network.rpn), _loss_mode(network.roi_heads):
+        proposals, rpn_losses = network.rpn(batch, features, targets)
+        _, box_losses = network.roi_heads(features, proposals, batch.image_sizes, targets)
+    proposals, _ = network.rpn(batch, features)
+    found, _ = network.roi_heads(features, proposals, batch.image_sizes)
+    return found, {**rpn_losses, **box_losses}
+
+
+def _ssd_results(network: Any, batch: Any, outputs: Any, anchors: Any, targets: Any) -> tuple[Any, dict[str, Tensor]]:
+    matches = [
+        _match(network, target["boxes"], image_anchors)
+        for target, image_anchors in zip(targets, anchors, strict=True)
+    ]
+    losses = network.compute_loss(targets, outputs, anchors, matches)
+    return network.postprocess_detections(outputs, anchors, batch.image_sizes), losses
+
+
+def _match(network: Any, boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Index of the box each anchor answers for, below 0 for background; as SSD.forward does."""
+    if boxes.numel() == 0:
+        return torch.full((anchors.size(0),), -1, dtype=torch.int64, device=anchors.device)
+    return cast(Tensor, network.proposal_matcher(box_iou(boxes, anchors)))
+
+
+def _dense_results(
+    network: Any, batch: Any, levels: list[Tensor], outputs: Any, anchors: Any, targets: Any
+) -> tuple[Any, dict[str, Tensor]]:
+    """RetinaNet's and FCOS's losses and detections; as their forward does."""
+    num_places = [level.shape[-2] * level.shape[-1] for level in levels]
+    num_anchors = outputs["cls_logits"].shape[1] // sum(num_places)
+    sizes = [places * num_anchors for places in num_places]
+    per_level = [sizes] if isinstance(network, FCOS) else []
+    losses = network.compute_loss(targets, outputs, anchors, *per_level)
+    found = network.postprocess_detections(
+        {name: list(output.split(sizes, dim=1)) for name, output in outputs.items()},
+        [list(image_anchors.split(sizes)) for image_anchors in anchors], batch.image_sizes,
+    )
+    return found, losses
+
+
+@contextlib.contextmanager
+def _loss_mode(head: nn.Module) -> Iterator[None]:
+    """Make a Faster R-CNN head compute losses while its normalisation and dropout stay in eval mode."""
+    head.training = True
+    try:
+        yield
+    finally:
+        head.training = False
+
+
+# --- everything about boxes in float32 ---
+
+
+def _output_heads(network: Any) -> list[nn.Module]:
     """The layers whose outputs become boxes and scores."""
     return [network.rpn.head, network.roi_heads.box_predictor] if isinstance(network, FasterRCNN) else [network.head]
 
@@ -152,21 +213,18 @@ def _to_float32(_layer: nn.Module, _inputs: Any, outputs: Any) -> Any:
     return type(outputs)(_to_float32(_layer, None, value) for value in outputs)
 
 
-def _match(network: SSD, boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Index of the box each anchor answers for, below 0 for background; as SSD.forward does."""
-    if boxes.numel() == 0:
-        return torch.full((anchors.size(0),), -1, dtype=torch.int64, device=anchors.device)
-    return cast(Tensor, network.proposal_matcher(box_iou(boxes, anchors)))
+def _anchors_of(network: Any) -> nn.Module:
+    generator: nn.Module = network.rpn.anchor_generator if isinstance(network, FasterRCNN) else network.anchor_generator
+    return generator
 
 
-@contextlib.contextmanager
-def _loss_mode(head: nn.Module) -> Iterator[None]:
-    """Make a Faster R-CNN head compute losses while its normalisation and dropout stay in eval mode."""
-    head.training = True
-    try:
-        yield
-    finally:
-        head.training = False
+def _maps_as_float32(_layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Forward pre-hook: anchors take their number format from the feature maps, of which they need only the shape."""
+    images, maps = inputs
+    if all(one.dtype == torch.float32 for one in maps):
+        return inputs
+    empty = torch.empty((), dtype=torch.float32, device=maps[0].device)
+    return images, [empty.expand(one.shape) for one in maps]
 
 
 def to_cpu(found: Detection) -> Detection:

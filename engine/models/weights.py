@@ -1,162 +1,120 @@
-"""Weights: found offline first, hash checked, only tensors ever unpickled.
-
-"coco" and "imagenet" are looked for in the torch hub cache and fetched only when they aren't there.
-A file may hold a whole detector or a classification network's backbone; how much of it fitted is told.
-"""
+"""Put tensors into a network: all of them to the letter, or those that fit, and tell how many did."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import urllib.error
-from collections.abc import Mapping
-from pathlib import Path
+import re
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from engine.catalogue import Arch, WeightsFile
 from engine.errors import WeightsError
-from engine.models.checkpoint import UNPICKLING_FAULTS
-from engine.recipe.schema import Model
+from engine.models.rows import BACKGROUND, carried_over, is_class_layer, layout_of, matching_outputs
+from engine.models.sources import Start, StateDict, first_line
 
 log = logging.getLogger(__name__)
 
-StateDict = dict[str, Tensor]
-
-# Tensors that depend on the number of classes; a file of other classes is used without them.
-_CLASS_PARTS = ("roi_heads.box_predictor.", "head.classification_head.")
 # Parts of a classification network that a detector has no use for.
 _CLASSIFIER_PARTS = ("fc.", "classifier.")
 # A file that fills less than this share of the tensors it should fill is another model's.
 _LEAST_SHARE = 0.9
+_NUM_NAMES_TOLD = 4
+# Names of tensors in files of older torchvision versions, and what they are called since.
+_RENAMED = (
+    (re.compile(r"(.*\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)"), r"\1.0.\2"),
+    (re.compile(r"(rpn\.head\.conv)\.(weight|bias)"), r"\1.0.0.\2"),
+    *(
+        (re.compile(rf"(head\.\w+_head\.conv)\.{2 * index}\.(weight|bias)"), rf"\1.{index}.0.\2")
+        for index in range(4)
+    ),
+)
 
 
-def initial_state(model: Model, arch: Arch) -> tuple[StateDict | None, str]:
-    """The tensors that a recipe's `model.weights` names, and where they came from.
-
-    Returns:
-        (None, "") for "none".
-
-    Raises:
-        WeightsError: They are missing, not reachable or damaged.
-    """
-    if model.weights == "none":
-        return None, ""
-    published = {"coco": arch.coco, "imagenet": arch.imagenet}.get(model.weights)
-    if published is not None:
-        return fetch(published), published.name
-    path = Path(model.weights)
-    return read_state_dict(path), str(path)
-
-
-def fetch(weights: WeightsFile) -> StateDict:
-    """Published weights, from the torch hub cache or, when they aren't there, from the network.
-
-    Raises:
-        WeightsError: Not in the cache and not reachable, or the file's sha256 is wrong.
-    """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / weights.name
-    if not path.exists():
-        log.info("fetching %s (%d MB)", weights.name, weights.size_mb)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(weights.url, str(path), weights.sha256_prefix, progress=False)
-        except (OSError, urllib.error.URLError) as error:
-            raise WeightsError.of(
-                "W101", str(path), f"{weights.name} isn't there and can't be fetched: {error}",
-                f"fetch {weights.url} elsewhere and copy it to this path, or set model.weights to a file",
-            ) from error
-        except RuntimeError as error:  # torch hub's word for a wrong hash
-            raise WeightsError.of("W102", str(path), f"the fetched file is damaged: {error}", "try again") from error
-    check_sha256(path, weights.sha256_prefix)
-    return read_state_dict(path)
-
-
-def check_sha256(path: Path, prefix: str) -> None:
-    """Compare a file with the hash in its name.
-
-    Raises:
-        WeightsError: They differ.
-    """
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(prefix):
-        raise WeightsError.of(
-            "W102", str(path), f"the file is damaged: its sha256 begins with {found[:8]}, not {prefix}",
-            "delete it and fetch it again",
-        )
-
-
-def read_state_dict(path: Path) -> StateDict:
-    """The tensors of a weights file, whatever it wraps them in.
-
-    Raises:
-        WeightsError: The file can't be read, holds more than tensors, or holds none.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError.of(
-            "W103", str(path), f"the weights file can't be read: {error.strerror or error}", "check model.weights"
-        ) from error
-    except UNPICKLING_FAULTS as error:
-        raise WeightsError.of(
-            "W104", str(path), f"not a weights file: {_first_line(error)}",
-            "give a file that torch.save made from a state_dict; anything else is never unpickled",
-        ) from error
-    for key in ("model", "state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    tensors = content.items() if isinstance(content, Mapping) else ()
-    state = {str(name): value for name, value in tensors if isinstance(value, Tensor)}
-    if not state:
-        raise WeightsError.of("W104", str(path), "the file holds no tensors by name", "give a file of a state_dict")
-    return state
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def is_detector_state(state: StateDict) -> bool:
-    """Whether tensors are a whole detector's rather than a classification network's."""
-    return any(name.startswith("backbone.") for name in state)
-
-
-def load_backbone(body: nn.Module, state: StateDict, origin: str) -> None:
-    """Copy a classification network's tensors into a backbone that isn't part of a detector yet.
+def load_backbone(network: nn.Module, start: Start) -> None:
+    """Copy a classification network's tensors into one that is to become a backbone.
 
     Raises:
         WeightsError: Less than 90 % of the backbone's tensors are there.
     """
-    wanted = [name for name in body.state_dict() if not name.startswith(_CLASSIFIER_PARTS)]
-    _load_fitting(body, wanted, state, origin)
+    wanted = [name for name in network.state_dict() if not name.startswith(_CLASSIFIER_PARTS)]
+    _load_fitting(network, wanted, start.state, start.origin)
 
 
-def load_detector(network: nn.Module, state: StateDict, origin: str, *, exact: bool) -> None:
-    """Copy a whole detector's tensors.
-
-    Args:
-        network: The torchvision detector.
-        state: Tensors by torchvision's names.
-        origin: Where they came from, for messages.
-        exact: Every tensor must fit. Otherwise those of another class map are left out.
+def load_exactly(network: nn.Module, state: StateDict, origin: str) -> None:
+    """Copy a whole detector's tensors; every one must fit.
 
     Raises:
         WeightsError: The tensors are of another model.
     """
-    if exact:
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise WeightsError.of(
-                "W105", origin, f"the weights are of another model: {_first_line(error)}",
-                "use the recipe that the checkpoint was made with",
-            ) from error
-        return
-    wanted = [name for name in network.state_dict() if not name.startswith(_CLASS_PARTS)]
-    _load_fitting(network, wanted, state, origin)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError.of(
+            "W105", origin, f"the weights are of another model: {first_line(error)}",
+            "use the recipe that the checkpoint was made with",
+        ) from error
+
+
+def load_detector(network: nn.Module, start: Start, outputs: Sequence[str]) -> None:
+    """Copy what fits of a whole detector's tensors, and the rows of the classes that both know.
+
+    Args:
+        network: The torchvision detector.
+        start: Tensors by torchvision's names.
+        outputs: What the rows of the network's class layers mean.
+
+    Raises:
+        WeightsError: The tensors are of another model.
+    """
+    own = network.state_dict()
+    state = current_names(start.state, own)
+    wanted = [name for name in own if not is_class_layer(name)]
+    _load_fitting(network, wanted, {name: state[name] for name in wanted if name in state}, start.origin)
+    rows = {name: tensor for name, tensor in own.items() if is_class_layer(name) and name in state}
+    theirs = start.outputs or _guessed_outputs(rows, state, outputs)
+    network.load_state_dict(_reused_rows(rows, state, outputs, theirs), strict=False)
+
+
+def current_names(state: StateDict, own: StateDict) -> StateDict:
+    """Tensors under the names that a network's have now, where an older torchvision called them otherwise."""
+    renamed = {}
+    for name, tensor in state.items():
+        fresh = next((new for old, words in _RENAMED if (new := old.sub(words, name)) != name and new in own), name)
+        renamed[name if name in own else fresh] = tensor
+    return renamed
+
+
+def _guessed_outputs(rows: StateDict, state: StateDict, outputs: Sequence[str]) -> tuple[str, ...]:
+    """What rows mean in a file that names no classes: the same as ours where their number is the same.
+
+    RetinaNet and FCOS as torchvision trains them keep a row for a background that they don't have.
+    """
+    for known in (tuple(outputs), (BACKGROUND, *outputs)):
+        fits = [_same_anchors(name, tensor, state[name], (len(outputs), len(known))) for name, tensor in rows.items()]
+        if fits and all(fits):
+            log.info("the weights name no classes; their rows are taken for those of the class map, in its order")
+            return known
+    return ()
+
+
+def _same_anchors(name: str, own: Tensor, theirs: Tensor, num_outputs: tuple[int, int]) -> bool:
+    layouts = layout_of(name, len(own), num_outputs[0]), layout_of(name, len(theirs), num_outputs[1])
+    return layouts[0] is not None and layouts[1] is not None and layouts[0].num_anchors == layouts[1].num_anchors
+
+
+def _reused_rows(rows: StateDict, state: StateDict, outputs: Sequence[str], theirs: Sequence[str]) -> StateDict:
+    """The class layers with the rows of the classes that both know; others stay as they began."""
+    matching = matching_outputs(outputs, theirs)
+    reused = {
+        name: carried
+        for name, tensor in rows.items()
+        if theirs and (carried := carried_over(name, tensor, state[name], (len(outputs), len(theirs)), matching))
+        is not None
+    }
+    names = [outputs[place] for place in matching if outputs[place] != BACKGROUND] if reused else []
+    num_classes = sum(name != BACKGROUND for name in outputs)
+    log.info("reused the rows of %d of %d classes%s", len(names), num_classes, f": {', '.join(names)}" if names else "")
+    return reused
 
 
 def _load_fitting(module: nn.Module, wanted: list[str], state: StateDict, origin: str) -> None:
@@ -164,7 +122,8 @@ def _load_fitting(module: nn.Module, wanted: list[str], state: StateDict, origin
     # Counters of batches seen are absent from some published files and steer nothing here.
     wanted = [name for name in wanted if not name.endswith("num_batches_tracked")]
     fitting = {name: state[name] for name in own if name in state and state[name].shape == own[name].shape}
-    num_fitting = sum(name in fitting for name in wanted)
+    missing = [name for name in wanted if name not in fitting]
+    num_fitting = len(wanted) - len(missing)
     if num_fitting < _LEAST_SHARE * len(wanted):
         raise WeightsError.of(
             "W105", origin, f"the weights are of another model: {num_fitting} of {len(wanted)} tensors fit",
@@ -172,3 +131,6 @@ def _load_fitting(module: nn.Module, wanted: list[str], state: StateDict, origin
         )
     module.load_state_dict(fitting, strict=False)
     log.info("weights from %s: %d of %d tensors", origin, num_fitting, len(wanted))
+    if missing:
+        told = ", ".join(missing[:_NUM_NAMES_TOLD]) + (" and others" if len(missing) > _NUM_NAMES_TOLD else "")
+        log.warning("these tensors aren't in the weights and begin random: %s", told)

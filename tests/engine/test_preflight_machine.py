@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
+import pickle
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +29,14 @@ from engine.needs import (
 )
 from engine.preflight import preflight
 from engine.recipe.schema import Hardware, Model, Recipe
+from engine.rundir import RunDir
 from engine.runqueue import RunQueue
 from tests.builders import enqueue_recipe, load_recipe, write_photo, write_recipe, write_voc
+from tests.engine.archs import smallest_first
 
 ARCH = "fasterrcnn_mobilenet_v2_fpn"
 WHERE = Where("desk.toml", item="model.weights")
-archs = pytest.mark.parametrize("arch", ARCHS)
+archs = pytest.mark.parametrize("arch", smallest_first)
 
 
 def codes(problems: list[Problem]) -> list[str]:
@@ -105,13 +110,122 @@ def test_reachable_weights_are_a_note_and_asked_for_once(hub: Path, requests: li
     assert requests == [f"/{ARCHS[ARCH].imagenet.name}"]
 
 
-def test_a_file_of_ones_own_must_exist(tmp_path: Path) -> None:
-    path = tmp_path / "mine.pt"
-    model = Model(arch=ARCH, weights=str(path))
+def own(path: Path, arch: str = ARCH) -> list[Problem]:
+    model = Model(arch=arch, weights=str(path))
     assert published_weights(model) is None
-    assert codes(WeightsCheck().problems(model, WHERE)) == ["W103"]
-    path.write_bytes(b"")
-    assert WeightsCheck().problems(model, WHERE) == []
+    return WeightsCheck().problems(model, WHERE)
+
+
+def write_safetensors(path: Path, *names: str) -> Path:
+    """The format's header and zeros: a length, JSON, the numbers."""
+    tensors = {
+        name: {"dtype": "F32", "shape": [1], "data_offsets": [4 * index, 4 * index + 4]}
+        for index, name in enumerate(names)
+    }
+    header = json.dumps({"__metadata__": {"format": "pt"}, **tensors}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4 * len(names)))
+    return path
+
+
+def write_archive(path: Path, *names: str) -> Path:
+    """What of a torch.save file can be looked at without torch."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(dict.fromkeys(names, 0.0), protocol=2))
+    return path
+
+
+WRITERS = {".safetensors": write_safetensors, ".pth": write_archive}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize(
+    ("names", "arch", "expected"),
+    [
+        pytest.param(["features.0.0.weight"], ARCH, [], id="its-backbone"),
+        pytest.param(["layer4.0.conv1.weight"], ARCH, ["W105"], id="another-backbone"),
+        pytest.param(["layer4.0.conv1.weight"], "retinanet_resnet50_fpn", [], id="a-resnet"),
+        pytest.param(["roi_heads.box_predictor.cls_score.weight"], ARCH, [], id="its-family"),
+        pytest.param(["roi_heads.box_predictor.cls_score.weight"], "fcos_resnet50_fpn", ["W105"], id="another-family"),
+        pytest.param(["head.classification_head.cls_logits.weight"], "retinanet_resnet50_fpn", [], id="retinanet"),
+        pytest.param(
+            ["head.classification_head.cls_logits.weight", "head.regression_head.bbox_ctrness.bias"],
+            "retinanet_resnet50_fpn", ["W105"], id="fcos-for-retinanet",
+        ),
+        pytest.param(["head.classification_head.module_list.0.weight"], "ssd300_vgg16", [], id="ssd"),
+    ],
+)
+def test_a_file_of_ones_own_must_fit_as_far_as_names_tell(
+    tmp_path: Path, suffix: str, names: list[str], arch: str, expected: list[str]
+) -> None:
+    path = WRITERS[suffix](tmp_path / f"mine{suffix}", *names, "conv.running_mean")
+    problems = own(path, arch)
+    assert codes(problems) == expected
+    assert all(problem.where == WHERE and str(path) in problem.found for problem in problems)
+
+
+def test_a_file_of_ones_own_must_exist(tmp_path: Path) -> None:
+    assert codes(own(tmp_path / "mine.pt")) == ["W103"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04 cut off", b"\xff\xd8\xff\xe0 a photo", b'\x10\0\0\0\0\0\0\0{"a": 1, "b": 2}', b"\xff" * 9],
+    ids=["empty", "half-an-archive", "a-photo", "other-json", "a-huge-header"],
+)
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_another_file_is_told_as_such(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"mine{suffix}"
+    path.write_bytes(content)
+    assert codes(own(path)) == ["W104"]
+
+
+def test_a_safetensors_file_that_is_cut_off(tmp_path: Path) -> None:
+    path = write_safetensors(tmp_path / "a.safetensors", "features.0.0.weight")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert codes(own(path)) == ["W104"]
+
+
+def test_an_archive_without_tensors(tmp_path: Path) -> None:
+    assert codes(own(write_archive(tmp_path / "a.pth", "epoch"))) == ["W104"]
+
+
+def test_a_file_of_an_old_torch_is_left_to_torch(tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    path.write_bytes(b"\x80\x02\x8a\nl")
+    assert own(path) == []
+
+
+def test_what_torch_itself_writes_is_looked_at_rightly(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    models = pytest.importorskip("torchvision").models
+    path = tmp_path / "mine.pth"
+    torch.save({"model": models.mobilenet_v3_small(weights=None).state_dict(), "epoch": 3}, path)
+    assert own(path) == []
+    assert codes(own(path, "fasterrcnn_resnet18_fpn")) == ["W105"]
+
+
+# --- weights of a former run ---
+
+
+def test_a_runs_folder_with_its_best_model(tmp_path: Path) -> None:
+    best = RunDir(tmp_path / "0001-mine").best_checkpoint
+    best.parent.mkdir(parents=True)
+    write_archive(best, "roi_heads.box_predictor.cls_score.weight")
+    assert own(tmp_path / "0001-mine") == []
+    assert codes(own(tmp_path / "0001-mine", "fcos_resnet50_fpn")) == ["W105"]
+
+
+def test_a_folder_that_is_no_runs(tmp_path: Path) -> None:
+    [problem] = own(tmp_path)
+    assert (problem.code, problem.severity) == ("W107", "error")
+
+
+def test_a_run_that_has_nothing_yet_is_an_error_only_when_it_is_over(queue: RunQueue, recipe: Recipe) -> None:
+    row = enqueue_recipe(queue, recipe)
+    run_dir = queue.runs_dir / row.run
+    assert [(problem.code, problem.severity) for problem in own(run_dir)] == [("W107", "warning")]
+    queue.finish(queue.claim() or pytest.fail("nothing to claim"), "failed", "")
+    assert [(problem.code, problem.severity) for problem in own(run_dir)] == [("W107", "error")]
 
 
 # --- device ---
@@ -315,10 +429,14 @@ def test_a_runs_folder_that_cannot_be_written(tmp_path: Path, recipe: Recipe) ->
 
 @archs
 def test_parameter_counts_are_those_of_the_detectors(arch: str) -> None:
+    torch = pytest.importorskip("torch")
     build = pytest.importorskip("engine.models.build")
-    for widths in ({}, {"fpn_channels": 64, "box_head_width": 256}):
+    narrow = {"fasterrcnn": {"fpn_channels": 64, "box_head_width": 256}, "ssd": {}}
+    for widths in ({}, narrow.get(ARCHS[arch].family, {"fpn_channels": 64})):
         model = Model(arch=arch, weights="none", **widths)
-        detector = build.build_detector(model, [f"class {index}" for index in range(90)], None)
+        # RegNet computes its widths with tensors, which need a place.
+        with torch.device("cpu" if "regnet" in arch else "meta"):
+            detector = build.build_detector(model, [f"class {index}" for index in range(90)], None)
         real = sum(parameter.numel() for parameter in detector.network.parameters())
         if not widths:
             assert num_parameters(model) == real
@@ -332,6 +450,8 @@ def test_optimizers_remember_more_or_less(recipe: Recipe) -> None:
     ]
     model_bytes = num_parameters(recipe.model) * 4
     assert kept == [3 * model_bytes, 5 * model_bytes, 7 * model_bytes]
+    averaged = recipe.model_copy(update={"training": recipe.training.model_copy(update={"ema_decay": 0.999})})
+    assert checkpoint_bytes(averaged)[0] == 7 * model_bytes
 
 
 # --- all of it ---

@@ -20,8 +20,8 @@ from engine.catalogue import ARCHS, WeightsFile
 from engine.errors import WeightsError
 from engine.models import Detector, build_detector
 from engine.models.checkpoint import save_checkpoint
-from engine.models.weights import fetch, read_state_dict
-from tests.engine.models.builders import QUICK, SSD, model
+from engine.models.sources import fetch, read_start
+from tests.engine.models.builders import QUICK, RETINANET, SSD, model
 
 BODY = "backbone.body.0.0.weight"
 
@@ -50,13 +50,13 @@ def saved(path: Path, content: object) -> Path:
 
 
 @pytest.mark.parametrize("wrap", [None, "model", "state_dict"])
-@pytest.mark.parametrize("arch", [QUICK, SSD])
+@pytest.mark.parametrize("arch", [QUICK, SSD, RETINANET])
 def test_a_whole_detector_comes_back_from_a_file(tmp_path: Path, arch: str, wrap: str | None) -> None:
     state = trained(arch=arch).network.state_dict()
     path = saved(tmp_path / "a.pth", {wrap: state, "epoch": 3} if wrap else state)
     loaded = build_from(path, arch, norm="batch").state_dict()
     for name, tensor in state.items():
-        if "predictor" not in name and "num_batches" not in name:
+        if "num_batches" not in name:
             assert torch.equal(loaded[name], tensor), name
 
 
@@ -146,7 +146,7 @@ def test_plain_pickle_with_code_isnt_run(tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "a.pth"
     path.write_bytes(pickle.dumps(_Bomb()))
     with pytest.raises(WeightsError):
-        read_state_dict(path)
+        read_start(path)
     assert not (tmp_path / "bombed").exists()
 
 
@@ -155,7 +155,7 @@ def test_plain_pickle_with_code_isnt_run(tmp_path: Path, monkeypatch: pytest.Mon
 )
 def test_a_file_without_named_tensors_is_refused(tmp_path: Path, content: object) -> None:
     with pytest.raises(WeightsError) as caught:
-        read_state_dict(saved(tmp_path / "a.pth", content))
+        read_start(saved(tmp_path / "a.pth", content))
     assert code_of(caught) == "W104"
 
 
@@ -172,7 +172,7 @@ def test_a_damaged_file_is_told_whatever_the_damage(tmp_path: Path, sound: bytes
     length = data.draw(st.integers(0, len(sound) - 40), label="length kept")  # its index lies in the last bytes
     path.write_bytes(sound[:length] + data.draw(st.binary(max_size=30), label="then"))
     with pytest.raises(WeightsError) as caught:
-        read_state_dict(path)
+        read_start(path)
     assert code_of(caught) == "W104"
 
 
@@ -183,18 +183,21 @@ def test_any_other_file_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.pth"
     path.write_bytes(content)
     with pytest.raises(WeightsError) as caught:
-        read_state_dict(path)
+        read_start(path)
     assert code_of(caught) == "W104"
 
 
-@pytest.mark.parametrize("make", [None, Path.mkdir], ids=["missing", "a folder"])
-def test_a_file_that_cant_be_read(tmp_path: Path, make: Any) -> None:
-    path = tmp_path / "a.pth"
-    if make:
-        make(path)
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_a_file_that_isnt_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(WeightsError) as caught:
-        build_from(path)
+        build_from(tmp_path / name)
     assert code_of(caught) == "W103"
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
+        build_from(tmp_path)
+    assert code_of(caught) == "W107"
 
 
 # --- published weights ---
