@@ -90,9 +90,10 @@ def _labelled_rectangle(
     draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=stroke)
     left, top, right, bottom = draw.textbbox((0, 0), words, font=font)
     width, height = right - left + 6, bottom - top + 4
-    # Above the box, or inside it where the picture ends.
-    label_y = y0 - height if y0 >= height else y0
-    label_x = max(0.0, min(x0, draw.im.size[0] - width))
+    # Above the box, or inside it where the picture ends. In whole pixels: Pillow cuts text off at the top whose
+    # origin is a fraction below 0.
+    label_y = round(y0 - height if y0 >= height else y0)
+    label_x = round(max(0.0, min(x0, draw.im.size[0] - width)))
     draw.rectangle((label_x, label_y, label_x + width, label_y + height), fill=colour)
     draw.text((label_x + 3 - left, label_y + 2 - top), words, font=font, fill=_readable_on(colour))
 
