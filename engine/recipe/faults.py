@@ -240,8 +240,13 @@ def _value_fix(value: Any, known: Key) -> str:
     return "choose such a value"
 
 
-def _too_short(at: Finding) -> list[Problem]:
-    return at.problem("R203", "the list is empty", f"write at least one, as in {example(at.key)}")
+def _wrong_length(at: Finding) -> list[Problem]:
+    if not at.value:
+        return at.problem("R203", "the list is empty", f"write at least one, as in {example(at.key)}")
+    expected = at.known.expected if at.known else "another list"
+    num = len(at.value)
+    found = f"{shown(at.value)} has {num} item{'s' * (num != 1)}; {expected} is expected"
+    return at.problem("R203", found, f"write for example {example(at.key)}")
 
 
 def _text_length(at: Finding) -> list[Problem]:
@@ -266,7 +271,8 @@ HANDLED: dict[str, Handler] = {
     "extra_forbidden": _unknown_key,
     "missing": _missing,
     "value_error": _contradiction,
-    "too_short": _too_short,
+    "too_short": _wrong_length,
+    "too_long": _wrong_length,
     "string_too_short": _text_length,
     "string_too_long": _text_length,
     **dict.fromkeys(

@@ -261,10 +261,11 @@ def homes_of(name: str) -> list[str]:
 
 
 def example(path: KeyPath) -> str:
-    """A line that sets a key, such as `epochs = 50`; for a table whose keys all have defaults, its header."""
+    """A line that sets a key, such as `epochs = 50`; for an item of a list, a value."""
     node = node_at(path)
     name = str(path[-1])
-    return f"{name} = {toml_value(_example_value(node or {}, name))}"
+    value = toml_value(_example_value(node or {}, name))
+    return value if isinstance(path[-1], int) else f"{name} = {value}"
 
 
 def _example_value(node: Node, name: str) -> Any:
