@@ -234,6 +234,12 @@ class _Trainer:
         self._saved_at = time.monotonic()
         self.heartbeat()
 
+    def save_if_due(self) -> None:
+        """Save within an epoch, now and then; amid spoilt steps, what is on disk is the better way back."""
+        due = time.monotonic() - self._saved_at > 60 * self.recipe.recovery.checkpoint_minutes
+        if due and not self.troubles.in_a_row:
+            self.save_last()
+
     # --- the loop ---
 
     def run(self, stop_requested: Callable[[], bool]) -> TrainingResult:
@@ -278,11 +284,10 @@ class _Trainer:
             self.heartbeat()
             if wants_rollback(self.troubles, self.recipe.recovery):
                 raise self.going_back()
-            if self.epoch == epoch and stop_requested():
-                return False
-            due = time.monotonic() - self._saved_at > 60 * self.recipe.recovery.checkpoint_minutes
-            if due and not self.troubles.in_a_row:  # amid spoilt steps, the one on disk is the better way back
-                self.save_last()
+            if self.epoch == epoch:  # the last step's state is saved once the epoch has been measured
+                if stop_requested():
+                    return False
+                self.save_if_due()
             waiting_since = time.perf_counter()
         return True
 
