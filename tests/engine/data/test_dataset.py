@@ -117,7 +117,7 @@ def test_loader_processes_change_images_as_the_process_itself_would(tmp_path: Pa
 
 def test_a_target_is_plain_tensors_with_storage_of_their_own_size(tmp_path: Path) -> None:
     """What a loader process hands over is the sample, not the picture that it was cut from."""
-    [big] = [record([(90, 90, 200, 200)], [0], path=write_photo(tmp_path / "a.png", [], size=(400, 300)), size=(400, 300))]
+    big = record([(90, 90, 200, 200)], [0], path=write_photo(tmp_path / "a.png", [], size=(400, 300)), size=(400, 300))
     data = DetectionDataset([big], Augmentation(horizontal_flip=0, iou_crop=1.0))
     sample = load(data)
     assert type(sample.target["boxes_xyxy"]) is Tensor
