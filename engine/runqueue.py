@@ -332,9 +332,11 @@ class RunQueue:
         return self._end(row, "queued", words, cause, retries_left=left)
 
     @_healing
-    def park(self, row: QueueRow, reason: str, not_before: float | None = None) -> QueueRow:
-        """A run that was saved and stopped for lack of time waits for another turn; `not_before`: no sooner."""
-        return self._end(row, "queued", reason, "parked", not_before=not_before)
+    def park(
+        self, row: QueueRow, reason: str, not_before: float | None = None, cause: str = "parked"
+    ) -> QueueRow:
+        """A run that was saved and stopped to make room waits for another turn; `not_before`: no sooner."""
+        return self._end(row, "queued", reason, cause, not_before=not_before)
 
     @_healing
     def interrupted(self, row: QueueRow, reason: str, cause: str, *, limit: int) -> QueueRow:

@@ -199,7 +199,7 @@ def read_board(runs_dir: Path, reading: QueueReading, now: float) -> Board:
         if row.state in OVER:
             continue
         progress = progress_of(row, runs_dir)
-        left[row.run] = _left(row, RunDir(runs_dir / row.run), progress)
+        left[row.run] = left_of_run(row, RunDir(runs_dir / row.run), progress)
         progresses[row.run] = progress
     board = stand(reading, is_supervised=is_supervised(runs_dir), now=now, left=left)
     return Board(
@@ -228,7 +228,8 @@ def progress_of(row: QueueRow, runs_dir: Path) -> RunProgress:
     return fold(EventTail(RunDir(runs_dir / row.run).events).read_all()) if row.attempt else RunProgress()
 
 
-def _left(row: QueueRow, run_dir: RunDir, progress: RunProgress) -> Left:
+def left_of_run(row: QueueRow, run_dir: RunDir, progress: RunProgress) -> Left:
+    """What a run still needs, by its latest steps where it is at work, by its rehearsal or its earlier steps else."""
     forecast = read_forecast(run_dir.forecast)
     # An earlier attempt's own pace tells more than a rehearsal, but its last word ends the estimate.
     eta_s = progress.eta_s if row.state in ACTIVE else None

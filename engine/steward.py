@@ -17,10 +17,12 @@ class Parking:
     Attributes:
         reason: In words.
         not_before: Seconds since 1970 before which it isn't started again; None for its next turn.
+        cause: What is recorded as the kind of reason: "parked" for want of time, or "no space".
     """
 
     reason: str
     not_before: float | None = None
+    cause: str = "parked"
 
 
 class Steward(Protocol):

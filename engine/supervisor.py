@@ -28,8 +28,8 @@ from engine.verdict import MAX_DEATHS, Verdict, checkpoint_of, got_further, judg
 _POLL_S = 0.2
 _IDLE_POLL_S = 1.0
 _UNAVAILABLE_POLL_S = 1.0
-# What a machine refuses a new process for, for now.
-_FOR_NOW = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+# What keeps a process from being started for now: no memory, too many of them, a signal.
+_FOR_NOW = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What a former supervisor left ends within seconds, unless it lives where nobody can reach it.
 _LEFTOVER_PATIENCE_S = 15.0
@@ -227,7 +227,7 @@ class _Supervisor:
         if verdict.state == "failed":
             return self.queue.fail(row, verdict.reason, verdict.cause)
         if verdict.state == "queued" and work.parking is not None:
-            return self.queue.park(row, work.parking.reason, work.parking.not_before)
+            return self.queue.park(row, work.parking.reason, work.parking.not_before, work.parking.cause)
         return self.queue.finish(row, verdict.state, verdict.reason, verdict.cause)
 
     def _fresh(self, row: QueueRow) -> QueueRow | None:

@@ -8,6 +8,7 @@ import sys
 from io import TextIOWrapper
 
 import click
+from click.shell_completion import CompletionItem
 
 from engine import __version__
 from engine.cli.printing import print_problems
@@ -32,6 +33,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "priority": ("engine.cli.priority", "Give waiting runs another priority."),
     "pause": ("engine.cli.pause", "Start nothing new until the queue is unpaused."),
     "unpause": ("engine.cli.unpause", "Start runs again after a pause."),
+    "clean": ("engine.cli.clean", "List what could go to make room on the disk; --yes deletes it."),
     "remove": ("engine.cli.remove", "Take runs out of every list; their folders are kept."),
     "watch": ("engine.cli.watch", "Open the live dashboard."),
     "status": ("engine.cli.status", "Show every run and where it stands."),
@@ -39,10 +41,11 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("engine.cli.predict", "Detect objects in images with a run's best model."),
     "replay": ("engine.cli.replay", "Repeat a step whose loss was spoilt."),
     "convert": ("engine.cli.convert", "Write a recipe's dataset in another format."),
-    "explain": ("engine.cli.explain", "Show what a recipe means and where each value came from."),
+    "explain": ("engine.cli.explain", "Show what a recipe means, or why a run waits or failed."),
     "diff": ("engine.cli.diff", "Show what differs between two recipes or runs."),
     "weights": ("engine.cli.weights", "List published weights, fetch them ahead of the night, bring them in."),
     "schema": ("engine.cli.schema", "Write the JSON Schema of recipes for editors."),
+    "completion": ("engine.cli.completion", "Print what a shell needs to complete commands and runs."),
     "sample": ("engine.cli.sample", "Draw a small dataset to try things on."),
 }
 
@@ -58,6 +61,12 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands, without importing them all."""
+        lines = {name: line for name, (_, line) in _COMMANDS.items() if name.startswith(incomplete)}
+        found = [CompletionItem(name, help=line) for name, line in lines.items()]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
