@@ -13,9 +13,12 @@ from pathlib import Path
 import psutil
 import torch
 
+from engine.errors import EngineError, Where
 from engine.machine import available_memory_bytes, limit_process_memory, memory_limit_bytes
 
 _STATUS = Path("/proc/self/status")
+# Without so much room not even an error can be told.
+_LEAST_ROOM_BYTES = 64 * 10**6
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
@@ -29,6 +32,9 @@ def apply_memory_limit(limit_gb: float | None, device: torch.device, *, at_most:
 
     Returns:
         The limit in bytes; None where none can be set.
+
+    Raises:
+        EngineError: The limit leaves no room beside what this process holds already.
     """
     if device.type == "cuda":
         total = int(torch.cuda.mem_get_info(device)[1])
@@ -40,6 +46,13 @@ def apply_memory_limit(limit_gb: float | None, device: torch.device, *, at_most:
     limit = min([memory_limit_bytes(limit_gb), *_known(at_most)])
     # OpenMP ends the process when it can't start a thread: start them while there is room.
     torch.ones(2**20).add_(1)
+    held = _status_bytes("VmData")
+    if limit < held + _LEAST_ROOM_BYTES:
+        raise EngineError.of(
+            "T301", Where(item="hardware.memory_limit_gb"),
+            f"{limit / 1e9:.1f} GB of memory, where the program and its libraries alone take {held / 1e9:.1f} GB",
+            "raise hardware.memory_limit_gb if it is set, or end other programs",
+        )
     return limit if limit_process_memory(limit) else None
 
 
@@ -59,7 +72,8 @@ def peak_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts in kilobytes but on macOS
-    return _own_peak() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    # getrusage's figure begins with that of the program that started this one.
+    return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def forget_peak(device: torch.device) -> None:
@@ -71,10 +85,10 @@ def forget_peak(device: torch.device) -> None:
             _CLEAR_REFS.write_text("5")  # proc(5): resets VmHWM to what is held now
 
 
-def _own_peak() -> int:
-    """VmHWM, 0 where there is none: getrusage's figure begins with that of the program that started this one."""
+def _status_bytes(name: str) -> int:
+    """A figure that Linux tells of this process; 0 on other systems."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)

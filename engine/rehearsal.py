@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,10 +29,14 @@ from engine.recipe.schema import Recipe
 _COMMAND = (sys.executable, "-m", "engine.rehearse")
 # As a worker's: what is measured should be what will be.
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
+# glibc then gives memory back that it would hoard; slower, which matters to no search for what fits.
+_SEARCH_ENVIRONMENT = {**_ENVIRONMENT, "MALLOC_MMAP_THRESHOLD_": "1000000"}
 # A step of the largest images takes minutes on a slow machine; a dead network drive takes for ever.
 _PATIENCE_S = 1200.0
 # What the C++ runtime and OpenMP say when they end a process for want of memory.
-_EXHAUSTED_WORDS = ("bad_alloc", "Thread creation failed", "can't allocate memory", "Cannot allocate memory")
+_EXHAUSTED_WORDS = (
+    "bad_alloc", "MemoryError", "Thread creation failed", "can't allocate memory", "Cannot allocate memory",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ class Rehearsed:
         return not has_errors(self.problems)
 
 
-# Told recipes done, recipes in all, and what is being done now.
-Progress = Callable[[int, int, str], None]
+# Told recipes done, recipes in all, the one being rehearsed, and what is being done with it.
+Progress = Callable[[int, int, str, str], None]
 
 
 def rehearse_recipes(
@@ -84,7 +88,7 @@ def rehearse_recipes(
 
         def tell(words: str, name: str = name) -> None:
             if on_progress:
-                on_progress(len(done), len(loaded), f"rehearsing {name}: {words}")
+                on_progress(len(done), len(loaded), name, words)
 
         answer = _rehearse(members[0].recipe, command, tell)
         if at_work:
@@ -124,19 +128,23 @@ def without_rehearsal(loaded: Sequence[LoadedRecipe]) -> list[Problem]:
 
 
 def _rehearse(recipe: Recipe, command: Sequence[str], tell: Callable[[str], None]) -> Answer:
-    """Rehearse, with half as many images at a time whenever the system kills the process for its memory."""
-    most: int | None = None
+    """Rehearse, with half as many images at a time whenever memory doesn't suffice; each try in a new process.
+
+    What a failed try leaves behind in a process, scattered over its heap, would fail the next one too.
+    """
     with tempfile.TemporaryDirectory(prefix="engine-rehearsal-") as folder:
-        resolved = Path(folder) / "resolved.json"
+        resolved, output = Path(folder) / "resolved.json", Path(folder) / "output.txt"
         resolved.write_bytes(resolved_json(recipe))
+        options: list[str] = []
         while True:
-            options = [] if most is None else ["--most-images", str(most)]
-            ended = _execute([*command, str(resolved), *options], Path(folder) / "output.txt", tell)
-            if ended.answer is not None:
-                return ended.answer
-            if not ended.by_memory or ended.doing.micro_batch_size <= 1:
-                return _death(ended)
-            most = ended.doing.micro_batch_size // 2
+            ended = _execute([*command, str(resolved), *options], output, tell)
+            images = ended.doing.micro_batch_size
+            if not ended.out_of_memory or not images:
+                return ended.answer or _death(ended)
+            if images == 1:
+                searched = _execute([*command, str(resolved), "--search-size"], output, tell, _SEARCH_ENVIRONMENT)
+                return searched.answer or _death(ended)
+            options = ["--most-images", str(images // 2)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +158,25 @@ class _Ended:
     hung: bool
 
     @property
-    def by_memory(self) -> bool:
+    def out_of_memory(self) -> bool:
+        """Whether memory didn't suffice, by its own word or by how it died."""
+        if self.answer is not None:
+            return self.answer.out_of_memory
         return not self.hung and (
             self.code == -signal.SIGKILL or any(words in self.said for words in _EXHAUSTED_WORDS)
         )
 
 
-def _execute(command: Sequence[str], output: Path, tell: Callable[[str], None]) -> _Ended:
+def _execute(
+    command: Sequence[str], output: Path, tell: Callable[[str], None], environment: Mapping[str, str] = _ENVIRONMENT
+) -> _Ended:
     answer: Answer | None = None
     doing = Doing(words="starting")
     hung = False
     with output.open("wb") as said:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True,
-            env={**_ENVIRONMENT, **os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**environment, **os.environ, "PYTHONUNBUFFERED": "1"},
         )
     try:
         for message in _messages(process):
@@ -225,7 +238,7 @@ def _death(ended: _Ended) -> Answer:
     if ended.hung:
         found = f"the rehearsal told nothing for {_PATIENCE_S / 60:.0f} min {at}"
         return _error("T302", found, "look whether the images' drive answers; --no-rehearsal goes without")
-    if ended.by_memory:
+    if ended.out_of_memory:
         found = f"the system killed the rehearsal {at}; mostly that is for want of memory"
         fix = "end other programs, lower model.min_size and max_size, or set hardware.memory_limit_gb"
         return msgspec.structs.replace(_error("T301", found, fix), out_of_memory=True)

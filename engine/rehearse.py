@@ -46,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="engine.rehearse")
     parser.add_argument("resolved", type=Path)
     parser.add_argument("--most-images", type=int, help="images in memory at a time, at most")
+    parser.add_argument("--search-size", action="store_true", help="look for an input size at which one image fits")
     arguments = parser.parse_args()
     faulthandler.enable()
     _end_with_parent()
@@ -53,7 +54,8 @@ def main() -> int:
     os.dup2(2, 1)  # whatever a library prints is no news
     tell: Tell = lambda doing: _write(news, doing)  # noqa: E731
     try:
-        answer = rehearse(read_resolved(arguments.resolved), tell, arguments.most_images)
+        recipe = read_resolved(arguments.resolved)
+        answer = search_size(recipe, tell) if arguments.search_size else rehearse(recipe, tell, arguments.most_images)
     except EngineError as error:
         answer = Answer(problems=tuple(error.problems))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is what a rehearsal is for
@@ -99,33 +101,19 @@ def rehearse(recipe: Recipe, tell: Tell, most_images: int | None = None) -> Answ
 
     Raises:
         EngineError: Data, weights or device aren't as the recipe says.
+        Exception: Whatever torch raises, lack of memory included.
     """
     trial = Trial(recipe, tell)
     training = recipe.training
     if training.batch_size == "auto":
         batch_size = _auto_batch_size(trial, most_images)
-        if batch_size == 0:
-            return _nothing_fits(trial)
         micro = min(batch_size, training.micro_batch_size or batch_size)
     else:
         batch_size = training.batch_size
         micro = training.micro_batch_size or batch_size
         micro = min(micro, most_images or micro)
-    figures = _figures_that_fit(trial, batch_size, micro)
-    return _nothing_fits(trial) if figures is None else Answer(figures=figures, problems=_notes(trial, figures))
-
-
-def _figures_that_fit(trial: Trial, batch_size: int, micro_batch_size: int) -> Figures | None:
-    """The figures with so many images at a time, or half as often as need be; None when one is too many."""
-    while micro_batch_size:
-        try:
-            return trial.figures(batch_size, micro_batch_size)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        trial.give_back()
-        micro_batch_size //= 2
-    return None
+    figures = trial.figures(batch_size, micro)
+    return Answer(figures=figures, problems=_notes(trial, figures))
 
 
 # --- batch_size = "auto" ---
@@ -141,19 +129,13 @@ class Tried:
 
 
 def _auto_batch_size(trial: Trial, most_images: int | None) -> int:
-    """The batch size that "auto" means; 0 when not even one image fits."""
+    """The batch size that "auto" means."""
     most = most_batch_size(trial.device.type, len(trial.train_data))
     most = min(most, most_images or most)
     budget = int(_FILL * trial.available_bytes)
     tried = [Tried(0, trial.base_bytes)]
     while (num_images := next_to_try(tried, budget, most, on_cpu=trial.device.type == "cpu")) is not None:
-        try:
-            seconds = trial.strain(num_images, num_images)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            trial.give_back()
-            break
+        seconds = trial.strain(num_images, num_images)
         tried.append(Tried(num_images, peak_memory_bytes(trial.device), num_images / max(seconds, 1e-9)))
     return chosen_batch_size(tried, budget, on_cpu=trial.device.type == "cpu")
 
@@ -186,7 +168,7 @@ def next_to_try(tried: Sequence[Tried], budget: int, most: int, *, on_cpu: bool)
 
 
 def chosen_batch_size(tried: Sequence[Tried], budget: int, *, on_cpu: bool) -> int:
-    """The largest batch size that fits and was worth it; 1 if that at least ran, 0 if it didn't."""
+    """The largest batch size that fits and was worth it; 1 at least, for that has run."""
     chosen = 0
     for before, this in pairwise(tried):
         if chosen and (this.peak_bytes > budget or (on_cpu and not _paid(before, this))):
@@ -203,16 +185,20 @@ def _paid(before: Tried, this: Tried) -> bool:
 # --- what a person is told ---
 
 
-def _nothing_fits(trial: Trial) -> Answer:
-    """Not even one image fits: look for a size that does, and say so."""
-    trial.give_back()
-    images = ", ".join(trial.images)
-    room = f"{trial.available_bytes / 1e9:.1f} GB"
+def search_size(recipe: Recipe, tell: Tell) -> Answer:
+    """Not even one image fits: look for an input size at which one does, and say so.
+
+    Raises:
+        EngineError: Data, weights or device aren't as the recipe says.
+    """
+    trial = Trial(recipe, tell)
     width, height = trial.size_at(1)
-    found = f"out of memory: not even one image at a time fits in {room} at {width} to {height} px ({images})"
     share = None
     if not ARCHS[trial.model.arch].fixed_size:
         share = largest_share_that_fits(trial.strain_at, trial.device)
+    images = ", ".join(trial.worst_images())
+    room = f"{trial.available_bytes / 1e9:.1f} GB"
+    found = f"out of memory: not even one image at a time fits in {room} at {width} to {height} px ({images})"
     if share is None:
         fix = "end other programs, raise hardware.memory_limit_gb if it is set, or take a smaller model.arch"
     else:

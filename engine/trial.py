@@ -25,7 +25,6 @@ from engine.models import build_detector
 from engine.models.detector import pick_device
 from engine.recipe.schema import Recipe
 from engine.training.ema import WeightAverage
-from engine.training.memory import release
 from engine.training.optim import build_optimizer, set_lr, set_training_mode
 from engine.training.precision import backward, make_scaler, update_weights
 from engine.worstcase import worst_batches
@@ -110,6 +109,7 @@ class Trial:
         try:
             self.strain(1, 1)
         finally:
+            self.optimizer.zero_grad(set_to_none=True)
             self._resize((self.model.input_min_size,), self.model.input_max_size)
 
     def size_at(self, share: float) -> tuple[int, int]:
@@ -121,10 +121,10 @@ class Trial:
             self.detector.network.transform.min_size = min_sizes
             self.detector.network.transform.max_size = max_size
 
-    def give_back(self) -> None:
-        """Let go of what a step that ran out of memory left."""
-        self.optimizer.zero_grad(set_to_none=True)
-        release(self.device)
+    def worst_images(self) -> tuple[str, ...]:
+        """The images that one at a time is tried with."""
+        places = [place for batch in worst_batches(self.train_data.records, self.model, 1) for place in batch]
+        return tuple(str(self.train_data.records[place].image_path) for place in places)
 
     # --- typical steps ---
 

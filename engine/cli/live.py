@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,15 +14,28 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.options import count, duration, figure
-from engine.cli.status import STATE_LOOKS, elapsed_s, epochs_begun, fitted, read_progress, reason_line, remaining_s
+from engine.cli.status import (
+    STATE_LOOKS,
+    elapsed_s,
+    epochs_begun,
+    fitted,
+    queue_line,
+    read_progress,
+    reason_line,
+    remaining_s,
+)
 from engine.errors import printable
 from engine.events import EpochEvent, Event, EventTail, MessageEvent, RecoveryEvent, RunStarted, StepEvent
+from engine.forecast import Forecast, left_of, read_forecast
 from engine.progress import RunProgress, advance
+from engine.queuereader import QueueReading
 from engine.rundir import RunDir
-from engine.runqueue import ACTIVE, QueueRow, RunQueue
+from engine.runqueue import ACTIVE, OVER, QueueRow, RunQueue
+from engine.standing import Board, Left, stand
 
 _MOST_ROWS = 20
 _REDRAW_S = 0.5
+_FORESEE_EVERY_S = 5.0
 _NARROW = 80
 _WIDTH_BESIDE_NAME, _WIDTH_BESIDE_NAME_NARROW = 52, 40
 _MOST_REASONS = 5
@@ -73,30 +87,30 @@ class PlainLines:
     def __init__(self, console: Console, runs_dir: Path) -> None:
         self._console = console
         self._runs_dir = runs_dir
-        self._reader: RunReader | None = None
-        self._run = ""
-        self._since = 0.0
+        self._readers: dict[str, RunReader] = {}
+        self._attempts: dict[str, int] = {}
+        self._since: dict[str, float] = {}
 
     def start(self, row: QueueRow) -> None:
         """A run begins."""
-        self._run = row.run
-        self._since = time.time()
-        self._reader = RunReader(RunDir(self._runs_dir / row.run))
-        self._say(f"started, attempt {row.attempt}")
+        self._readers[row.run] = RunReader(RunDir(self._runs_dir / row.run))
+        self._attempts[row.run], self._since[row.run] = row.attempt, time.time()
+        self._say(row.run, f"started, attempt {row.attempt}")
 
     def tick(self) -> None:
         """Time to look for news."""
-        if self._reader is None:
-            return
-        for event in self._reader.read():
-            line = plain_line(event, self._reader.progress)
-            if line and event.time >= self._since:  # an earlier attempt has told its own
-                self._say(line)
+        for run, reader in self._readers.items():
+            for event in reader.read():
+                if isinstance(event, RunStarted) and event.attempt == self._attempts[run]:
+                    self._since[run] = -math.inf  # all that follows is new, even if the clock is set back
+                if event.time >= self._since[run] and (line := plain_line(event, reader.progress)):
+                    self._say(run, line)  # an earlier attempt has told its own
 
     def end(self, row: QueueRow) -> None:
         """An attempt ended."""
         self.tick()
-        self._say(f"{row.state}{': ' + row.reason if row.reason else ''}")
+        self._readers.pop(row.run, None)
+        self._say(row.run, f"{row.state}{': ' + row.reason if row.reason else ''}")
 
     def note(self, text: str) -> None:
         """Something to say."""
@@ -105,8 +119,8 @@ class PlainLines:
     def close(self) -> None:
         """Nothing to tidy up."""
 
-    def _say(self, text: str) -> None:
-        self._console.print(printable(f"{self._run}: {text}"), soft_wrap=True)
+    def _say(self, run: str, text: str) -> None:
+        self._console.print(printable(f"{run}: {text}"), soft_wrap=True)
 
 
 def plain_line(event: Event, progress: RunProgress) -> str:
@@ -139,23 +153,26 @@ class LiveTable:
     def __init__(self, console: Console, queue: RunQueue) -> None:
         self._queue = queue
         self._progress: dict[str, RunProgress] = {}
-        self._reader: RunReader | None = None
+        self._readers: dict[str, RunReader] = {}
         self._run = ""
         self._drawn_at = 0.0
         self._ended_here: set[str] = set()
+        self._board = Board()
+        self._forecasts: dict[str, Forecast | None] = {}
+        self._foreseen_at = -_FORESEE_EVERY_S
         self._live = Live(console=console, auto_refresh=False)
         self._live.start()
 
     def start(self, row: QueueRow) -> None:
         """A run begins."""
         self._run = row.run
-        self._reader = RunReader(RunDir(self._queue.runs_dir / row.run))
+        self._readers[row.run] = RunReader(RunDir(self._queue.runs_dir / row.run))
 
     def tick(self) -> None:
         """Time to look for news."""
-        if self._reader is not None:
-            self._reader.read()
-            self._progress[self._run] = self._reader.progress
+        for run, reader in self._readers.items():
+            reader.read()
+            self._progress[run] = reader.progress
         if time.monotonic() - self._drawn_at >= _REDRAW_S:
             self._redraw()
 
@@ -166,7 +183,8 @@ class LiveTable:
     def end(self, row: QueueRow) -> None:
         """An attempt ended."""
         self.tick()
-        self._reader, self._run = None, row.run
+        self._readers.pop(row.run, None)
+        self._run = row.run
         self._ended_here.add(row.run)
         self._redraw()
 
@@ -207,8 +225,28 @@ class LiveTable:
         reasons = [
             reason_line(row) for row in rows if row.reason and row.run in self._ended_here
         ]
+        foreseen = [Text(line)] if (line := self._foresee(rows)) else []
         hint = f"{foot}Ctrl-C saves and stops, twice stops at once; `engine watch` shows more"
-        return Group(table, *reasons[-_MOST_REASONS:], Text(hint, style="dim"))
+        return Group(table, *reasons[-_MOST_REASONS:], *foreseen, Text(hint, style="dim"))
+
+    def _foresee(self, rows: list[QueueRow]) -> str:
+        """When the queue should be done, in words."""
+        now = time.time()
+        if time.monotonic() - self._foreseen_at >= _FORESEE_EVERY_S:
+            self._foreseen_at = time.monotonic()
+            # Not read by `standing.read_board`: looking at the supervisor's lock from here would free it.
+            reading = QueueReading({row.run: row for row in rows})
+            left = {row.run: self._left(row) for row in rows if row.state not in OVER}
+            self._board = stand(reading, is_supervised=True, now=now, left=left)
+        return queue_line(self._board, now)
+
+    def _left(self, row: QueueRow) -> Left:
+        """What a run still needs: by its own pace at work, by its forecast before."""
+        if row.run not in self._forecasts:
+            self._forecasts[row.run] = read_forecast(RunDir(self._queue.runs_dir / row.run).forecast)
+        forecast, progress = self._forecasts[row.run], self._progress_of(row)
+        left_s = left_of(forecast, fraction=progress.fraction, eta_s=remaining_s(row, progress))
+        return Left(left_s, may_end_early=forecast is not None and forecast.may_end_early)
 
     def _progress_of(self, row: QueueRow) -> RunProgress:
         if row.run not in self._progress:  # it was worked on before this table began
@@ -224,6 +262,6 @@ class LiveTable:
             ProgressBar(total=1.0, completed=progress.fraction, width=self._bar_width),
             Text(epochs_begun(progress)), Text(figure(progress.loss)), Text(figure(progress.best_ap50)),
             Text(duration(elapsed_s(row, progress) or None)),
-            Text(duration(remaining_s(row, progress))),
+            Text(duration(self._left(row).left_s if row.state not in OVER else None)),
             Text(doing, style),
         ]

@@ -16,6 +16,8 @@ from engine.cli.check import examine, print_reports
 from engine.cli.live import LiveTable, PlainLines, Show
 from engine.cli.options import count, runs_option, set_option
 from engine.cli.printing import console
+from engine.cli.rehearsing import Admitted, admit, print_forecasts
+from engine.forecast import Forecast, forecast_bytes
 from engine.recipe.load import LoadedRecipe, recipe_hash, resolved_json
 from engine.rundir import FileLock, RunDir, write_bytes_atomic
 from engine.runqueue import NewRun, QueueRow, RunQueue
@@ -29,33 +31,31 @@ _LOCK_PATIENCE_S = 0.5
 @click.argument("recipes", nargs=-1, type=click.Path(path_type=Path))
 @set_option
 @click.option("--skip-bad", is_flag=True, help="Queue the recipes that are right and leave the others out.")
+@click.option("--no-rehearsal", is_flag=True, help="Queue without trying each recipe's first steps before.")
 @click.option("--plain", is_flag=True, help="Print plain lines on a terminal too.")
 @runs_option
 def command(
-    recipes: tuple[Path, ...], overrides: tuple[str, ...], runs_dir: Path, *, skip_bad: bool, plain: bool
-) -> None:
-    """Check RECIPES, queue them and train one after another.
+    recipes: tuple[Path, ...], overrides: tuple[str, ...], runs_dir: Path,
+    *, skip_bad: bool, no_rehearsal: bool, plain: bool,
+) -> None:  # fmt: skip
+    """Check RECIPES, rehearse them, queue them and train one after another.
 
-    Without RECIPES it goes on with what is queued. Where another `engine run` is at work on the same
-    runs folder, the recipes join its queue. Ctrl-C saves and stops; a second one stops at once.
+    The rehearsal takes a few real steps with each recipe's largest and most crowded images: what would
+    fail at night fails now, and how long everything will take is told. Without RECIPES it goes on with
+    what is queued. Where another `engine run` is at work on the same runs folder, the recipes join its
+    queue. Ctrl-C saves and stops; a second one stops at once.
 
     Exit code 0 when every run finished, 1 when something failed or was refused, 130 after Ctrl-C.
     """
-    refused = False
-    loaded: list[LoadedRecipe] = []
+    refused, admitted = False, Admitted([])
     if recipes:
-        reports = examine(recipes, overrides, runs_dir)
-        refused = not all(report.ok for report in reports)
-        if refused or any(report.problems for report in reports):
-            for_ok = ", but not queued beside the others; --skip-bad would" if refused and not skip_bad else ""
-            consequence = ", not queued" if skip_bad else ", nothing queued"
-            print_reports(reports, consequence=consequence, for_ok=for_ok, stderr=True)
-        if refused and not skip_bad:
-            sys.exit(1)
-        loaded = [recipe for report in reports if report.ok for recipe in report.recipes]
+        loaded, refused = _checked(recipes, overrides, runs_dir, skip_bad=skip_bad)
+        admitted = admit(loaded, runs_dir, rehearsal=not no_rehearsal, skip_bad=skip_bad)
+        refused |= admitted.refused
     out = console()
     queue = RunQueue(runs_dir, on_rebuild=out.print)
-    waited_for = _enqueue(queue, loaded)
+    waited_for = _enqueue(queue, admitted)
+    print_forecasts(waited_for or [row.run for row in queue.rows()], runs_dir)
     lock = supervisor_lock(runs_dir)
     if not lock.acquire(_LOCK_PATIENCE_S):
         sys.exit(_hand_over(queue, refused=refused))
@@ -68,6 +68,21 @@ def command(
     sys.exit(_conclude(queue, executed, waited_for, stop, refused=refused))
 
 
+def _checked(
+    recipes: tuple[Path, ...], overrides: tuple[str, ...], runs_dir: Path, *, skip_bad: bool
+) -> tuple[list[LoadedRecipe], bool]:
+    """The recipes that the check finds nothing wrong with, and whether it refused others; ends the program if so."""
+    reports = examine(recipes, overrides, runs_dir)
+    refused = not all(report.ok for report in reports)
+    if refused or any(report.problems for report in reports):
+        for_ok = ", but not queued beside the others; --skip-bad would" if refused and not skip_bad else ""
+        consequence = ", not queued" if skip_bad else ", nothing queued"
+        print_reports(reports, consequence=consequence, for_ok=for_ok, stderr=True)
+    if refused and not skip_bad:
+        sys.exit(1)
+    return [recipe for report in reports if report.ok for recipe in report.recipes], refused
+
+
 def _hand_over(queue: RunQueue, *, refused: bool) -> int:
     """Say what becomes of the runs where another process holds the queue; returns the exit code."""
     out = console()
@@ -78,10 +93,11 @@ def _hand_over(queue: RunQueue, *, refused: bool) -> int:
     return 1 if refused else 0
 
 
-def _enqueue(queue: RunQueue, loaded: list[LoadedRecipe]) -> list[str]:
+def _enqueue(queue: RunQueue, admitted: Admitted) -> list[str]:
     out = console()
     runs = []
-    for row, is_new in queue.enqueue([_new_run(recipe) for recipe in loaded]):
+    new_runs = [_new_run(loaded, admitted.forecasts.get(recipe_hash(loaded.recipe))) for loaded in admitted.recipes]
+    for row, is_new in queue.enqueue(new_runs):
         runs.append(row.run)
         if is_new:
             out.print(f"queued {row.run}")
@@ -90,15 +106,18 @@ def _enqueue(queue: RunQueue, loaded: list[LoadedRecipe]) -> list[str]:
     return runs
 
 
-def _new_run(loaded: LoadedRecipe) -> NewRun:
+def _new_run(loaded: LoadedRecipe, forecast: Forecast | None) -> NewRun:
     def create(run_dir: RunDir) -> None:
         write_bytes_atomic(run_dir.recipe, loaded.text.encode())
         write_bytes_atomic(run_dir.resolved, resolved_json(loaded.recipe))
+        if forecast is not None:
+            write_bytes_atomic(run_dir.forecast, forecast_bytes(forecast))
 
     queue = loaded.recipe.queue
     return NewRun(
         loaded.recipe.name, str(loaded.path.resolve()), recipe_hash(loaded.recipe), create, priority=queue.priority,
         retries=queue.retries, not_before=next_time(queue.not_before, datetime.now().astimezone()),
+        max_hours=queue.max_hours,
     )
 
 

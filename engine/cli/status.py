@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -14,14 +15,16 @@ from engine.cli.options import duration, figure, runs_option
 from engine.cli.printing import console
 from engine.errors import QueueError, printable
 from engine.events import EventTail
+from engine.forecast import clock_words
 from engine.progress import RunProgress, fold
 from engine.queuereader import read_queue, settle_orphans
 from engine.rundir import QUEUE_FILE, RunDir
 from engine.runqueue import ACTIVE, QueueRow
+from engine.standing import Board, Standing, read_queue_board
 
 _WIDE = 100
 # Columns that the rest of a row takes.
-_BESIDE_NAME, _BESIDE_NAME_NARROW = 62, 45
+_BESIDE_NAME, _BESIDE_NAME_NARROW = 75, 45
 _BUSY_TIMEOUT_S = 10.0
 
 # A word and a shape for every state: never colour alone.
@@ -38,18 +41,27 @@ def command(runs_dir: Path, *, as_json: bool) -> None:
     """Show every run and where it stands."""
     rows = _rows(runs_dir)
     progresses = [read_progress(RunDir(runs_dir / row.run)) for row in rows]
+    now = time.time()
+    board, _ = read_queue_board(runs_dir, now, _BUSY_TIMEOUT_S)
+    standings = {standing.row.run: standing for standing in board.standings}
     if as_json:
-        found = [status_values(row, progress) for row, progress in zip(rows, progresses, strict=True)]
+        found = [
+            status_values(row, progress, standings.get(row.run))
+            for row, progress in zip(rows, progresses, strict=True)
+        ]
         click.echo(json.dumps(found, indent=2))
         return
     out = console()
     if not rows:
         out.print(f"no runs in {runs_dir} yet; start with `engine init PHOTOS`, or `engine run RECIPE`")
         return
-    out.print(status_table(rows, progresses, width=out.width))
+    out.print(status_table(rows, progresses, standings, now, width=out.width))
     for row in rows:
         if row.reason:
             out.print(reason_line(row), soft_wrap=True)
+    line = queue_line(board, now)
+    if line:
+        out.print(Text(line, style="dim"))
 
 
 def _rows(runs_dir: Path) -> list[QueueRow]:
@@ -72,6 +84,23 @@ def remaining_s(row: QueueRow, progress: RunProgress) -> float | None:
     return progress.eta_s if row.state in ACTIVE else None
 
 
+def done_words(standing: Standing | None, now: float) -> str:
+    """When a run should be done, "≤" before it where it may be sooner; "-" where that can't be told."""
+    if standing is None or standing.done_at is None:
+        return "-"
+    return f"{'≤' if standing.at_the_latest else ''}{clock_words(standing.done_at, now)}"
+
+
+def queue_line(board: Board, now: float) -> str:
+    """When the queue should be done, or how long it will take once somebody works on it; "" where unknown."""
+    if board.queue_done_at is None:
+        return ""
+    latest = " at the latest" if any(standing.at_the_latest for standing in board.standings) else ""
+    if not board.is_supervised:
+        return f"nobody is at work; what is queued takes about {duration(board.queue_done_at - now)}{latest}"
+    return f"queue done about {clock_words(board.queue_done_at, now)}{latest}"
+
+
 def elapsed_s(row: QueueRow, progress: RunProgress) -> float:
     """Seconds worked on a run, those since its latest event included while it runs."""
     if row.state == "running" and progress.last_time is not None and progress.ended is None:
@@ -79,8 +108,9 @@ def elapsed_s(row: QueueRow, progress: RunProgress) -> float:
     return progress.elapsed_s
 
 
-def status_values(row: QueueRow, progress: RunProgress) -> dict[str, object]:
+def status_values(row: QueueRow, progress: RunProgress, standing: Standing | None = None) -> dict[str, object]:
     """A run as `engine status --json` tells it."""
+    left_s = None if standing is None else standing.left_s
     return {
         "run": row.run, "state": row.state, "reason": row.reason, "cause": row.cause,
         "epoch": progress.epoch, "epochs": progress.num_epochs, "step": progress.step, "steps": progress.num_steps,
@@ -88,6 +118,9 @@ def status_values(row: QueueRow, progress: RunProgress) -> dict[str, object]:
         "best_ap": progress.best_ap, "best_ap50": progress.best_ap50, "best_epoch": progress.best_epoch,
         "elapsed_s": round(elapsed_s(row, progress), 1),
         "eta_s": None if (eta := remaining_s(row, progress)) is None else round(eta, 1),
+        "left_s": None if left_s is None else round(left_s, 1),
+        "done_at": None if standing is None or standing.done_at is None else round(standing.done_at, 1),
+        "at_the_latest": standing is not None and standing.at_the_latest,
     }
 
 
@@ -108,23 +141,26 @@ def fitted(name: str, room: int) -> str:
     return name if len(name) <= room else name[: room - 1] + "…"
 
 
-def status_table(rows: list[QueueRow], progresses: list[RunProgress], *, width: int) -> Table:
-    """The runs as a table of at most so many columns; a narrow one leaves the loss and AP out."""
+def status_table(
+    rows: list[QueueRow], progresses: list[RunProgress], standings: Mapping[str, Standing], now: float, *, width: int
+) -> Table:
+    """The runs as a table of at most so many columns; a narrow one leaves out the loss, AP and when each is done."""
     narrow = width < _WIDE
     room = width - (_BESIDE_NAME_NARROW if narrow else _BESIDE_NAME)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    left, right = ("", "run", "state"), ("epoch", "loss", "best AP", "AP50", "elapsed", "left")
+    left, right = ("", "run", "state"), ("epoch", "loss", "best AP", "AP50", "elapsed", "left", "done")
     for heading in left:
         table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=None if heading == "run" else 1)
-    shown = [heading for heading in right if not (narrow and heading in ("loss", "best AP"))]
+    shown = [heading for heading in right if not (narrow and heading in ("loss", "best AP", "done"))]
     for heading in shown:
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for row, progress in zip(rows, progresses, strict=True):
         symbol, style = STATE_LOOKS[row.state]
+        standing = standings.get(row.run)
         cells = {
             "epoch": epochs_begun(progress), "loss": figure(progress.loss), "best AP": figure(progress.best_ap),
             "AP50": figure(progress.best_ap50), "elapsed": duration(elapsed_s(row, progress) or None),
-            "left": duration(remaining_s(row, progress)),
+            "left": duration(None if standing is None else standing.left_s), "done": done_words(standing, now),
         }
         table.add_row(
             Text(symbol, style), Text(fitted(row.run, room)), Text(row.state, style),

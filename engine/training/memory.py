@@ -11,6 +11,8 @@ import torch
 _WORDS = (
     "can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED", "Cannot allocate memory", "std::bad_alloc",
+    # oneDNN's, when a layer's code or scratch memory finds no room
+    "could not create a primitive", "could not execute a primitive", "could not create a memory object",
 )
 # Each try of a smaller input size is this share of the one before.
 _SMALLER = 0.8

@@ -82,7 +82,7 @@ def test_a_killed_worker_fails_its_run_and_the_queue_goes_on(
 
 def test_a_worker_whose_supervisor_is_killed_saves_and_the_next_one_goes_on(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path, dataset, training={"epochs": 25}, **QUICK_RUN)
-    engine = start_engine(tmp_path, "run", str(recipe))
+    engine = start_engine(tmp_path, "run", "--no-rehearsal", str(recipe))
     run_dir = RunDir(tmp_path / "runs" / "0001-tiny")
     wait_for(lambda: len(steps_of(run_dir)) >= 2, 100, lambda: engine.output)
     engine.process.kill()

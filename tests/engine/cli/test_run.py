@@ -41,10 +41,10 @@ def test_a_second_run_joins_the_queue_ctrl_c_saves_and_a_third_goes_on(tmp_path:
     runs_dir = tmp_path / "runs"
     long_run, short_run = RunDir(runs_dir / "0001-long"), RunDir(runs_dir / "0002-short")
 
-    first = start_engine(tmp_path, "run", str(long))
+    first = start_engine(tmp_path, "run", "--no-rehearsal", str(long))
     wait_for(lambda: len(steps_of(long_run)) >= 2, 100, lambda: first.output)
 
-    second = start_engine(tmp_path, "run", str(short), str(long))
+    second = start_engine(tmp_path, "run", "--no-rehearsal", str(short), str(long))
     assert second.wait(60) == 0, second.output
     assert "queued 0002-short" in second.output
     assert "0001-long is the same recipe" in second.output
@@ -72,7 +72,7 @@ def test_a_second_run_joins_the_queue_ctrl_c_saves_and_a_third_goes_on(tmp_path:
 @pytest.mark.slow
 def test_ctrl_c_while_the_worker_still_starts_fails_nothing(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path, dataset, **NO_PREVIEWS)
-    first = start_engine(tmp_path, "run", str(recipe))
+    first = start_engine(tmp_path, "run", "--no-rehearsal", str(recipe))
     first.wait_for_output("started, attempt 1")
     first.process.send_signal(signal.SIGINT)
     assert first.wait(60) == 130, first.output
@@ -84,7 +84,7 @@ def test_ctrl_c_while_the_worker_still_starts_fails_nothing(tmp_path: Path, data
 @pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path, dataset, training={"epochs": 1000}, **NO_PREVIEWS)
-    first = start_engine(tmp_path, "run", str(recipe))
+    first = start_engine(tmp_path, "run", "--no-rehearsal", str(recipe))
     wait_for(lambda: bool(steps_of(RunDir(tmp_path / "runs" / "0001-tiny"))), 100, lambda: first.output)
     first.process.send_signal(signal.SIGINT)
     first.process.send_signal(signal.SIGINT)
