@@ -158,7 +158,7 @@ def iou_crop(picture: Picture, random: np.random.Generator, min_visible: float) 
     """
     if not len(picture.labels):
         return picture
-    boxes = picture.boxes_xyxy.as_subclass(Tensor).numpy()
+    boxes = picture.boxes_xyxy.numpy()
     for least_iou in random.permutation(_LEAST_IOUS).tolist():
         for _ in range(_TRIES):
             window = _window(picture.height, picture.width, random)
@@ -214,7 +214,7 @@ def scale_jitter(
     rows, columns = max(1, round(height / factor)), max(1, round(width / factor))
     for _ in range(_TRIES):
         top, left = int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1))
-        boxes = picture.boxes_xyxy.as_subclass(Tensor).numpy()
+        boxes = picture.boxes_xyxy.numpy()
         if not len(boxes) or _overlaps(boxes, (top, left, rows, columns), 0.0, min_visible):
             part = picture.cut(top, left, rows, columns, min_visible).resized(height, width)
             return _with_objects(part, picture)

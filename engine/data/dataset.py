@@ -113,7 +113,7 @@ class DetectionDataset(Dataset[Sample | BrokenSample]):
                 return _three(list(loaded.values()), picture)
 
             picture = augment(picture, augmentation, random, load_partners)
-        target: Target = {"boxes_xyxy": picture.boxes_xyxy.as_subclass(Tensor), "labels": picture.labels}
+        target: Target = {"boxes_xyxy": picture.boxes_xyxy, "labels": picture.labels}
         return Sample(picture.image, target, drawn.place, tuple(partners), picture.num_dropped)
 
     def _load_partners(self, random: np.random.Generator, drawn: Draw) -> dict[int, Picture]:

@@ -12,10 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
-from torchvision.transforms.v2 import functional as v2
 
-from engine.data.picture import Picture, as_boxes
+from engine.data.picture import Picture
 
 NUM_PARTNERS = 3
 """Images that come beside the first."""
@@ -48,11 +46,11 @@ def mosaic(
     for index, (top, left, bottom, right) in zip(random.permutation(len(four)).tolist(), corners, strict=True):
         part = _filling(four[index], bottom - top, right - left, random, min_visible)
         canvas[:, top:bottom, left:right] = part.image
-        parts.append(replace(part, boxes_xyxy=v2.pad(part.boxes_xyxy, [left, top, width - right, height - bottom])))
+        shift = torch.tensor([left, top, left, top], dtype=torch.float32)
+        parts.append(replace(part, boxes_xyxy=part.boxes_xyxy + shift))
     return Picture(
-        canvas, as_boxes(torch.cat([part.boxes_xyxy.as_subclass(Tensor) for part in parts]), canvas),
-        torch.cat([part.labels for part in parts]), torch.cat([part.visible for part in parts]),
-        sum(part.num_dropped for part in parts),
+        canvas, torch.cat([part.boxes_xyxy for part in parts]), torch.cat([part.labels for part in parts]),
+        torch.cat([part.visible for part in parts]), sum(part.num_dropped for part in parts),
     )  # fmt: skip
 
 

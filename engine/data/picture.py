@@ -1,7 +1,7 @@
 """A training image with its objects: what is cut, scaled, padded or mirrored is both at once.
 
-Each change is one torchvision v2 function called with the same numbers on the pixels and on the
-boxes (a `tv_tensors.BoundingBoxes`, which knows its canvas). Objects of which too little is left are
+Pixels and boxes are given to the same torchvision v2 function with the same numbers; boxes as
+`tv_tensors.BoundingBoxes`, which know their canvas. Objects of which too little is left are
 dropped with their labels. Nothing here draws anything at random, and nothing is changed in place.
 """
 
@@ -36,7 +36,7 @@ class Picture:
     """
 
     image: Tensor
-    boxes_xyxy: tv_tensors.BoundingBoxes
+    boxes_xyxy: Tensor
     labels: Tensor
     visible: Tensor
     num_dropped: int = 0
@@ -44,7 +44,7 @@ class Picture:
     @classmethod
     def of(cls, image: Tensor, boxes_xyxy: Tensor, labels: Tensor) -> Picture:
         """A picture as loaded: all of its objects are wholly visible."""
-        return cls(image, as_boxes(boxes_xyxy, image), labels, torch.ones(len(labels)))
+        return cls(image, boxes_xyxy, labels, torch.ones(len(labels)))
 
     @property
     def height(self) -> int:
@@ -66,10 +66,12 @@ class Picture:
             width: Columns, at least 1.
             min_visible: Share of an object's whole area below which it is dropped.
         """
-        part = self._both(v2.crop, top, left, height, width)
-        visible = self.visible * _areas(part.boxes_xyxy) / _areas(self.boxes_xyxy)
+        window = (top, left, height, width)
+        boxes_xyxy = self._boxes(v2.crop, *window)
+        visible = self.visible * _areas(boxes_xyxy) / _areas(self.boxes_xyxy)
         # A view of the pixels would take the whole picture along from a loader process.
-        return replace(part, image=part.image.clone(), visible=visible).demanded(min_visible)
+        image = v2.crop(self.image, *window).clone()
+        return replace(self, image=image, boxes_xyxy=boxes_xyxy, visible=visible).demanded(min_visible)
 
     def resized(self, height: int, width: int) -> Picture:
         """The picture stretched to another size, at least 1 x 1; objects that become too small are dropped."""
@@ -79,7 +81,8 @@ class Picture:
         mode = InterpolationMode.BILINEAR if height * width > 1 else InterpolationMode.NEAREST
         image = v2.resize(self.image, [height, width], mode, antialias=True)
         # The product of a corner and a ratio may be a rounding beyond the edge.
-        boxes_xyxy = v2.clamp_bounding_boxes(v2.resize(self.boxes_xyxy, [height, width]))
+        edge = torch.tensor([width, height, width, height], dtype=torch.float32)
+        boxes_xyxy = torch.minimum(self._boxes(v2.resize, [height, width]), edge)
         return replace(self, image=image, boxes_xyxy=boxes_xyxy).demanded(0.0)
 
     def placed(self, top: int, left: int, height: int, width: int) -> Picture:
@@ -87,38 +90,39 @@ class Picture:
         padding = [left, top, width - left - self.width, height - top - self.height]
         canvas = torch.tensor(FILL_RGB, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
         canvas[:, top : top + self.height, left : left + self.width] = self.image
-        return replace(self, image=canvas, boxes_xyxy=v2.pad(self.boxes_xyxy, padding))
+        return replace(self, image=canvas, boxes_xyxy=self._boxes(v2.pad, padding))
+
+    # Flips take plain arithmetic: they come in nearly every recipe, and a BoundingBoxes costs more than they do.
 
     def mirrored(self) -> Picture:
         """Left and right swapped."""
-        return self._both(v2.horizontal_flip)
+        x0, y0, x1, y1 = self.boxes_xyxy.unbind(dim=1)
+        boxes_xyxy = torch.stack([self.width - x1, y0, self.width - x0, y1], dim=1)
+        return replace(self, image=v2.horizontal_flip(self.image), boxes_xyxy=boxes_xyxy)
 
     def upside_down(self) -> Picture:
         """Top and bottom swapped."""
-        return self._both(v2.vertical_flip)
+        x0, y0, x1, y1 = self.boxes_xyxy.unbind(dim=1)
+        boxes_xyxy = torch.stack([x0, self.height - y1, x1, self.height - y0], dim=1)
+        return replace(self, image=v2.vertical_flip(self.image), boxes_xyxy=boxes_xyxy)
 
-    def _both(self, change: Callable[..., Any], *numbers: int) -> Picture:
-        boxes_xyxy = change(self.boxes_xyxy, *numbers)
-        return replace(self, image=change(self.image, *numbers), boxes_xyxy=boxes_xyxy)
+    def _boxes(self, change: Callable[..., Any], *numbers: Any) -> Tensor:
+        """What one of torchvision's functions makes of the boxes; it has to know the size of the image."""
+        size = (self.height, self.width)
+        boxes = tv_tensors.BoundingBoxes(self.boxes_xyxy, format="XYXY", canvas_size=size)
+        changed: Tensor = change(boxes, *numbers).as_subclass(Tensor)
+        return changed
 
     def demanded(self, min_visible: float) -> Picture:
         """The picture without objects of which less than a share is visible, or that have no size any more."""
-        boxes = self.boxes_xyxy.as_subclass(Tensor)
-        sides = boxes[:, 2:] - boxes[:, :2]
+        sides = self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]
         keep = (sides >= LEAST_SIDE_PX).all(dim=1) & (self.visible >= min_visible)
         num_dropped = self.num_dropped + int((~keep).sum())
         return replace(
-            self, boxes_xyxy=as_boxes(boxes[keep], self.image), labels=self.labels[keep], visible=self.visible[keep],
+            self, boxes_xyxy=self.boxes_xyxy[keep], labels=self.labels[keep], visible=self.visible[keep],
             num_dropped=num_dropped,
         )
 
 
-def as_boxes(boxes_xyxy: Tensor, image: Tensor) -> tv_tensors.BoundingBoxes:
-    """Corner boxes that know the size of the image that they belong to."""
-    size = (int(image.shape[-2]), int(image.shape[-1]))
-    return tv_tensors.BoundingBoxes(boxes_xyxy, format="XYXY", canvas_size=size)
-
-
-def _areas(boxes_xyxy: tv_tensors.BoundingBoxes) -> Tensor:
-    corners: Tensor = boxes_xyxy.as_subclass(Tensor)
-    return (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+def _areas(boxes_xyxy: Tensor) -> Tensor:
+    return (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
