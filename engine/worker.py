@@ -17,12 +17,14 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
 from engine.attempt import Lesson, learn, leave_notes
 from engine.errors import DataError, EngineError, RecipeError, TrainingError, WeightsError
 from engine.events import EventLog, MessageEvent, RecoveryEvent, RunEnded, rewind
+from engine.guarded import GRACE_S
 from engine.machine import limit_process_memory, memory_limit_bytes
 from engine.models.checkpoint import Content, load_newest, remove_leftovers
 from engine.recipe.load import read_resolved
@@ -43,6 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="engine.worker")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--attempt", type=int, default=1)
+    parser.add_argument("--device", help="takes the place of the recipe's hardware.device")
     arguments = parser.parse_args()
     faulthandler.enable()
     logging.basicConfig(
@@ -57,7 +60,7 @@ def main() -> int:
         return EXIT_LOCKED
     stop = _listen_for_stop()
     try:
-        return _run(run_dir, arguments.attempt, stop)
+        return _run(run_dir, arguments.attempt, stop, arguments.device)
     finally:
         lock.release()
 
@@ -74,14 +77,30 @@ def _listen_for_stop() -> threading.Event:
             while os.read(sys.stdin.fileno(), 4096):
                 pass
         stop.set()
+        time.sleep(GRACE_S)
+        _end_session()
 
     threading.Thread(target=watch_lifeline, daemon=True, name="lifeline").start()
     return stop
 
 
-def _run(run_dir: RunDir, attempt: int, stop: threading.Event) -> int:
+def _end_session() -> None:
+    """Kill this process and its loaders: whoever would have done that is dead, and saving took too long."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _on_device(recipe: Recipe, device: str | None) -> Recipe:
+    """The recipe with another device; the supervisor gives one where runs go side by side."""
+    if device is None:
+        return recipe
+    return recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"device": device})})
+
+
+def _run(run_dir: RunDir, attempt: int, stop: threading.Event, device: str | None) -> int:
     try:
-        recipe = read_resolved(run_dir.resolved)
+        recipe = _on_device(read_resolved(run_dir.resolved), device)
         remove_leftovers(run_dir.last_checkpoint.parent)
         resume_from, warning = load_newest(run_dir.last_checkpoint)
         lesson = learn(run_dir, attempt)

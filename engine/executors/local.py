@@ -10,6 +10,7 @@ killed too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import subprocess
@@ -113,8 +114,9 @@ class LocalExecution:
         self._guardian.kill()
         self._guardian.wait()
         self._close()
-        number = int(value) if word == b"refused" else 0
-        raise OSError(number, os.strerror(number) if number else "the guardian doesn't start; see worker.log")
+        if word == b"refused":
+            raise OSError(int(value), os.strerror(int(value)))
+        raise InterruptedError(errno.EINTR, "its guardian was killed or didn't start; see worker.log")
 
     def _listen(self) -> bool:
         """Read what the guardian reports; False once it reports no more."""
@@ -207,6 +209,8 @@ class LocalExecutor:
         try:
             return LocalExecution(run_dir, guardian)
         except OSError as error:
+            while kill_marked(variables[MARKER]):  # a guardian killed before its first word may have started it
+                time.sleep(0.01)
             unmark(run_dir)
             raise OSError(error.errno, error.strerror, self._command[0]) from error
 

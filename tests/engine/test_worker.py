@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from engine.errors import DataError, Diverged, EngineError
 from engine.events import RunEnded
+from engine.executors import WHOLE_MACHINE, Place
 from engine.executors.local import LocalExecution, LocalExecutor
 from engine.rundir import FileLock, RunDir, is_locked
 from engine.runqueue import QueueRow, RunQueue
@@ -38,8 +40,8 @@ class _Watched(LocalExecutor):
         super().__init__()
         self.executions: dict[str, LocalExecution] = {}
 
-    def start(self, run_dir: RunDir, attempt: int) -> LocalExecution:
-        execution = super().start(run_dir, attempt)
+    def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> LocalExecution:
+        execution = super().start(run_dir, attempt, place)
         self.executions[run_dir.run_id] = execution
         return execution
 
@@ -51,8 +53,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_killed_worker_fails_its_run_and_the_queue_goes_on(
-    queue: RunQueue, tmp_path: Path, dataset: Path, environment: None
+    queue: RunQueue, tmp_path: Path, dataset: Path, environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("engine.supervisor.MAX_DEATHS", 1)
     for name, epochs in (("first", 1), ("middle", 1000), ("third", 1)):
         recipe = load_recipe(write_recipe(tmp_path, dataset, name, training={"epochs": epochs}, **QUICK_RUN))
         enqueue_recipe(queue, recipe)
@@ -62,7 +65,7 @@ def test_a_killed_worker_fails_its_run_and_the_queue_goes_on(
 
     def kill_the_middle_one() -> None:
         if middle.run_id in executor.executions and steps_of(middle) and middle.run_id not in seconds:
-            executor.executions[middle.run_id]._process.send_signal(signal.SIGKILL)
+            os.kill(executor.executions[middle.run_id].pid, signal.SIGKILL)
             seconds[middle.run_id] = time.monotonic()
 
     lock = supervisor_lock(queue.runs_dir)
