@@ -80,6 +80,10 @@ class Detector(nn.Module):
         for head in _output_heads(network):
             head.register_forward_hook(_to_float32)
         _anchors_of(network).register_forward_pre_hook(_maps_as_float32)
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.register_forward_pre_hook(_spare_single_values)
+                layer.register_forward_hook(_learn_statistics_again, always_call=True)
 
     def losses(
         self, images: list[Tensor], targets: Sequence[Target], precision: Precision = "fp32"
@@ -225,6 +229,29 @@ def _maps_as_float32(_layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, .
         return inputs
     empty = torch.empty((), dtype=torch.float32, device=maps[0].device)
     return images, [empty.expand(one.shape) for one in maps]
+
+
+# --- batches of one image ---
+
+_SPARED = "_engine_spared"
+
+
+def _spare_single_values(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Forward pre-hook: normalise by the running statistics where a channel has one value only.
+
+    SSDlite's last map has one cell, so one image (an epoch's last batch, or half of two) tells no
+    statistics there, and torch refuses to go on.
+    """
+    if layer.training and inputs[0].numel() == inputs[0].shape[1]:
+        layer.training = False
+        setattr(layer, _SPARED, True)
+
+
+def _learn_statistics_again(layer: nn.Module, _inputs: Any, _outputs: Any) -> None:
+    """Forward hook: undo what `_spare_single_values` did."""
+    if getattr(layer, _SPARED, False):
+        layer.training = True
+        setattr(layer, _SPARED, False)
 
 
 def to_cpu(found: Detection) -> Detection:

@@ -30,7 +30,10 @@ _PAIR_TOLERANCE = 0.02
 class Model(Section):
     """The detector and where its weights come from."""
 
-    arch: str = Field(default="fasterrcnn_resnet50_fpn", json_schema_extra={"enum": list(ARCHS)})
+    arch: str = Field(
+        default="fasterrcnn_resnet50_fpn",
+        json_schema_extra={"enum": list(ARCHS), "words": "a detector that `engine weights list` names"},
+    )
     """The detector."""
     weights: str = Field(
         default="coco", json_schema_extra={"words": '"coco", "imagenet", "none", a file or a run\'s folder'}
@@ -111,9 +114,10 @@ class Model(Section):
         for key, families in _FAMILIES_OF_KEY.items():
             if arch.family not in families and getattr(self, key) != Model.model_fields[key].default:
                 yield Fault((key,), f"{key} means nothing with {arch.name}", f"remove {key}")
-        if arch.name in _GROUP_NORM_HEADS and self.fpn_channels % _NUM_GROUPS:
-            found = f"{arch.name} splits its channels into {_NUM_GROUPS} groups, which {self.fpn_channels} can't be"
-            yield Fault(("fpn_channels",), found, "write a multiple of 32")
+        uneven = self.fpn_channels % _NUM_GROUPS or self.fpn_channels == _NUM_GROUPS
+        if arch.name in _GROUP_NORM_HEADS and uneven:
+            found = f"{arch.name} normalises its channels in {_NUM_GROUPS} groups of at least two"
+            yield Fault(("fpn_channels",), found, "write a multiple of 32, 64 at least")
 
     def _weights_faults(self, arch: Arch) -> Iterator[Fault]:
         if self.weights != "coco":

@@ -11,7 +11,7 @@ from engine.catalogue import ARCHS
 from engine.models import build_detector
 from engine.models.build import trainable_layers
 from engine.recipe.schema import Model
-from tests.engine.models.builders import FAMILIES, QUICK, SSD, SSD300, TORCHVISIONS, model
+from tests.engine.models.builders import FAMILIES, QUICK, SSD, SSD300, TORCHVISIONS, confident, model
 
 CLASSES = ("a", "b", "c")
 quick_ones_first = [
@@ -49,13 +49,6 @@ def test_outputs_equal_torchvisions(arch: str) -> None:
     assert torch.equal(found["scores"], expected["scores"])
     assert torch.equal(found["labels"], expected["labels"] - offset(arch))
     assert set(found["labels"].tolist()) <= {0, 1, 2}
-
-
-def confident(network: nn.Module) -> None:
-    """Undo the start at which RetinaNet and FCOS find nothing."""
-    for name, parameter in network.named_parameters():
-        if name.endswith("classification_head.cls_logits.bias"):
-            nn.init.zeros_(parameter)
 
 
 @pytest.mark.parametrize("arch", quick_ones_first)

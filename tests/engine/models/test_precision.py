@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.models import Target, build_detector
-from tests.engine.models.builders import QUICK, SSD, model
+from tests.engine.models.builders import FAMILIES, QUICK, model
 
 
-@pytest.mark.parametrize("arch", [QUICK, SSD])
+@pytest.mark.parametrize("arch", FAMILIES)
 def test_bf16_losses_are_close_to_fp32_and_teach(arch: str, images: list[Tensor], targets: list[Target]) -> None:
     torch.manual_seed(0)
     detector = build_detector(model(arch, norm="frozen"), ("a", "b")).train()
@@ -25,6 +25,21 @@ def test_bf16_losses_are_close_to_fp32_and_teach(arch: str, images: list[Tensor]
         parameter.grad is not None and torch.isfinite(parameter.grad).all()
         for parameter in detector.parameters() if parameter.requires_grad
     )
+
+
+@pytest.mark.parametrize("arch", FAMILIES)
+def test_anchors_stay_in_float32(arch: str, images: list[Tensor], targets: list[Target]) -> None:
+    detector = build_detector(model(arch), ("a", "b")).train()
+    network = detector.network
+    generator = network.rpn.anchor_generator if arch == QUICK else network.anchor_generator
+    exact, short = [], []
+    hook = generator.register_forward_hook(lambda _layer, _inputs, anchors: exact.extend(anchors))
+    detector.losses(images, targets)
+    hook.remove()
+    generator.register_forward_hook(lambda _layer, _inputs, anchors: short.extend(anchors))
+    detector.losses(images, targets, "bf16")
+    assert all(one.dtype == torch.float32 for one in short)
+    assert all(torch.equal(one, other) for one, other in zip(exact, short, strict=True))
 
 
 def test_bf16_computes_convolutions_in_bf16_and_boxes_in_fp32(images: list[Tensor], targets: list[Target]) -> None:
