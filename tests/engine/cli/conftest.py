@@ -26,6 +26,8 @@ def engine(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
     """Runs a command in this process, from tmp_path; a traceback would come through as an exception."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    # It would replace the process that runs the tests.
+    monkeypatch.setattr("engine.cli.work.replace_process", lambda *_, **__: None)
 
     def ask(*arguments: object) -> Answer:
         monkeypatch.setattr("sys.argv", ["engine", *map(str, arguments)])
