@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.rpn import RPNHead
@@ -19,6 +20,8 @@ _MOBILENET_V3_ANCHORS = ((32, 64, 128, 256, 512),) * 3
 # Where the pyramid starts at stride 8, each level takes two sizes.
 _COARSE_ANCHORS = ((24, 40), (64, 90), (128, 180), (256, 360))
 _STRIDES = (4, 8, 16, 32)
+# A multiple of every stride, so that scales come out exactly.
+_PROBE_SIZE = 128
 
 
 def faster_rcnn(arch: Arch, model: Model, num_outputs: int, network: nn.Module) -> FasterRCNN:
@@ -49,7 +52,25 @@ def faster_rcnn(arch: Arch, model: Model, num_outputs: int, network: nn.Module) 
     anchors = anchor_generator(model, sizes)
     heads = _v2_heads(model, anchors.num_anchors_per_location()[0]) if is_v2 else _heads(model)
     predictor = FastRCNNPredictor(model.box_head_width, num_outputs)
-    return FasterRCNN(backbone, rpn_anchor_generator=anchors, box_predictor=predictor, **heads, **settings)
+    detector = FasterRCNN(backbone, rpn_anchor_generator=anchors, box_predictor=predictor, **heads, **settings)
+    _settle_pooling(detector)
+    return detector
+
+
+def _settle_pooling(detector: FasterRCNN) -> None:
+    """Let the box head's pooling know the pyramid's scales before the first image.
+
+    torchvision infers them once, from the first batch it sees, and keeps them outside of the weights. From a
+    batch of a few pixels it infers wrong ones, for good; and a resumed run, whose first batch is another,
+    would not equal one that was never interrupted.
+    """
+    mode = detector.backbone.training
+    detector.backbone.eval()
+    with torch.no_grad():
+        features = detector.backbone(torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE))
+        whole = torch.tensor([[0.0, 0.0, _PROBE_SIZE, _PROBE_SIZE]])
+        detector.roi_heads.box_roi_pool(features, [whole], [(_PROBE_SIZE, _PROBE_SIZE)])
+    detector.backbone.train(mode)
 
 
 def _heads(model: Model) -> dict[str, nn.Module]:

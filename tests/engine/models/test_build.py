@@ -156,3 +156,13 @@ def test_the_norm_is_the_recipes_choice(values: dict[str, object], frozen: bool)
 def test_how_many_stages_learn_by_default(values: dict[str, str], layers: int) -> None:
     chosen = model(**values)
     assert trainable_layers(chosen, ARCHS[chosen.arch]) == layers
+
+
+def test_the_first_image_does_not_decide_from_which_levels_boxes_are_pooled() -> None:
+    first, other = (build_detector(model(QUICK, min_size=64, max_size=96), ["a", "b"]) for _ in range(2))
+    other.load_state_dict(first.state_dict())
+    odd, usual = torch.rand(3, 18, 28), torch.rand(3, 240, 320)
+    first.detect([odd])
+    assert first.network.roi_heads.box_roi_pool.scales == other.network.roi_heads.box_roi_pool.scales
+    for one, two in zip(first.detect([usual]), other.detect([usual]), strict=True):
+        assert torch.equal(one["boxes_xyxy"], two["boxes_xyxy"])
