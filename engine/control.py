@@ -166,17 +166,17 @@ def moved_to(
     below = staying[at].priority if at < len(staying) else None
     if beside is not None:
         above = below = beside.priority
-    return [*staying[:at], *(_with_priority(row, above, below) for row in moving), *staying[at:]]
+    placed = []
+    for row in moving:
+        placed.append(_with_priority(row, above, below))
+        above = placed[-1].priority
+    return [*staying[:at], *placed, *staying[at:]]
 
 
 def _with_priority(row: QueueRow, above: int | None, below: int | None) -> QueueRow:
     """A run with the priority nearest to its own between its neighbours'."""
-    priority = row.priority
-    if above is not None:
-        priority = min(priority, above)
-    if below is not None:
-        priority = max(priority, below)
-    return replace(row, priority=priority)
+    priority = row.priority if below is None else max(row.priority, below)
+    return replace(row, priority=priority if above is None else min(priority, above))
 
 
 # --- runs at work ---

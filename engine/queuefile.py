@@ -59,6 +59,7 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 _REBUILD_LOCK = "queue.rebuild.lock"
 _REBUILD_PATIENCE_S = 60.0
 _BUSY_TIMEOUT_S = 30.0
+_LEAST_PAGE_BYTES = 512
 
 Tell = Callable[[str], None]
 
@@ -134,6 +135,8 @@ def _replace_damaged(runs_dir: Path, tell: Tell | None) -> sqlite3.Connection:
 def _connect(runs_dir: Path, tell: Tell | None, *, aside: Path | None = None) -> sqlite3.Connection:
     path = runs_dir / QUEUE_FILE
     was_there = path.exists() or aside is not None
+    if was_there and aside is None and 0 < path.stat().st_size < _LEAST_PAGE_BYTES:
+        raise _damage("less than a page is left of it")  # SQLite would take it for empty, and write over it
     db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
     try:
         db.execute("PRAGMA journal_mode=DELETE")
@@ -182,9 +185,13 @@ def _look_for_damage(db: sqlite3.Connection) -> None:
     """
     found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
-        error = sqlite3.DatabaseError(f"damaged: {found[0]}")
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
+        raise _damage(found[0])
+
+
+def _damage(found: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(f"damaged: {found}")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 # --- making it anew ---
