@@ -45,9 +45,10 @@ $(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
 slow: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -m 'slow or gpu' --timeout 900
 
-# Speed of checking, of training in company, and 10,000 mutated recipes.
+# Speed of checking, of changing training images, of training in company, and 10,000 mutated recipes.
 bench: $(VENV)/.test-ready
 	$(BIN)/python -m tests.bench.check_speed
+	$(BIN)/python -m tests.bench.augmentation
 	$(BIN)/python -m tests.bench.fuzz_recipes
 	$(BIN)/python -m tests.bench.omp_wait
 

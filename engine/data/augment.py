@@ -119,6 +119,8 @@ def photometric(image: Tensor, random: np.random.Generator) -> Tensor:
     """
     early, brightness, contrast, saturation, hue = (random.random() < _EACH for _ in range(5))
     factor = random.uniform(0.5, 1.5)
+    # Decoded pixels lie channel by channel within each pixel; these functions take a third longer on them.
+    image = image.contiguous()
     if brightness:
         image = v2.adjust_brightness(image, random.uniform(0.875, 1.125))
     if contrast and early:

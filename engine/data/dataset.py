@@ -36,6 +36,7 @@ class Sample(NamedTuple):
         place: Position of the record in the dataset.
         partners: Places of the other images of a mosaic.
         num_dropped: Objects of which augmentation left too little to be demanded.
+        repeat: As in what was drawn.
     """
 
     image: Tensor
@@ -43,6 +44,7 @@ class Sample(NamedTuple):
     place: int
     partners: tuple[int, ...] = ()
     num_dropped: int = 0
+    repeat: int = 0
 
 
 class Draw(NamedTuple):
@@ -114,7 +116,7 @@ class DetectionDataset(Dataset[Sample | BrokenSample]):
 
             picture = augment(picture, augmentation, random, load_partners)
         target: Target = {"boxes_xyxy": picture.boxes_xyxy, "labels": picture.labels}
-        return Sample(picture.image, target, drawn.place, tuple(partners), picture.num_dropped)
+        return Sample(picture.image, target, drawn.place, tuple(partners), picture.num_dropped, drawn.repeat)
 
     def _load_partners(self, random: np.random.Generator, drawn: Draw) -> dict[int, Picture]:
         """Up to three other images, by place; broken ones and those to be avoided are passed over."""

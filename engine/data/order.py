@@ -77,10 +77,10 @@ class EpochOrder(Sampler[list[Draw]]):
     def _allowed(self, drawn: Draw) -> Draw:
         if not self.set_aside:
             return drawn
-        place = drawn.place
-        if place in self.set_aside:
-            place = substitute(self._seed, drawn.epoch, place, self._num_images, self.set_aside)
-        return drawn._replace(place=place, avoid=frozenset(self.set_aside))
+        avoid = frozenset(self.set_aside)
+        if drawn.place not in avoid:
+            return drawn._replace(avoid=avoid)
+        return Draw(drawn.epoch, substitute(self._seed, drawn.epoch, drawn.place, self._num_images, avoid), avoid=avoid)
 
 
 class FixedOrder(Sampler[list[Draw]]):

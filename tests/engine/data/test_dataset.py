@@ -160,6 +160,15 @@ def test_what_is_set_aside_comes_into_no_mosaic_either(tmp_path: Path) -> None:
         assert not {1, 2} & set(sample.partners)
 
 
+def test_a_mosaic_stays_the_same_unless_one_of_its_partners_is_set_aside(tmp_path: Path) -> None:
+    """What was loaded ahead is what would be loaded now, but for those that name a partner set aside since."""
+    data = DetectionDataset(photos(tmp_path, 8), MOSAIC)
+    before = load(data)
+    others = frozenset(range(1, 8)) - set(before.partners)
+    assert same(before, data[Draw(0, 0, avoid=others)])  # type: ignore[arg-type]
+    assert not same(before, data[Draw(0, 0, avoid=frozenset(before.partners[:1]))])  # type: ignore[arg-type]
+
+
 def test_the_last_epochs_go_with_flips_only(tmp_path: Path) -> None:
     calm = MOSAIC.model_copy(update={"off_last_epochs": 2})
     data = DetectionDataset(photos(tmp_path, 6), calm, num_epochs=5)
