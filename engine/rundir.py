@@ -24,6 +24,7 @@ RUN_ID = re.compile(r"^(\d{4,})-[A-Za-z0-9][A-Za-z0-9._-]*$")
 QUEUE_FILE = "queue.db"
 SUPERVISOR_LOCK = "supervisor.lock"
 SUPERVISOR_LOG = "supervisor.log"
+NOTICES_LOG = "notices.log"
 # Runs that were taken out of the queue; nothing in it is ever deleted unasked.
 REMOVED_DIR = "removed"
 

@@ -18,8 +18,8 @@ from engine.cli.work import Manner, manner_options, work_off
 @click.option("--refused", is_flag=True, hidden=True)
 @runs_option
 def command(
-    runs_dir: Path, devices: str | None, parallel: int | None, waited_for: tuple[str, ...],
-    *, plain: bool, detach: bool, into_log: bool, refused: bool,
+    runs_dir: Path, devices: str | None, parallel: int | None, until: str,
+    waited_for: tuple[str, ...], *, plain: bool, detach: bool, into_log: bool, refused: bool,
 ) -> None:  # fmt: skip
     """Go on with what is queued, each interrupted run from its last checkpoint.
 
@@ -27,5 +27,5 @@ def command(
 
     Exit code 0 when every run finished, 1 when something failed, 130 after Ctrl-C.
     """
-    manner = Manner(runs_dir, devices, parallel, plain=plain, detach=detach, into_log=into_log)
+    manner = Manner(runs_dir, devices, parallel, plain=plain, detach=detach, into_log=into_log, until=until)
     sys.exit(work_off(manner, waited_for, refused=refused))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,9 +22,14 @@ import click
 from engine.cli.detach import SupervisorLog, become_detached, launch
 from engine.cli.options import count
 from engine.cli.printing import console
+from engine.clock import next_time
 from engine.executors.places import make_places
-from engine.rundir import SUPERVISOR_LOG
+from engine.night import NightSteward
+from engine.notice import Notices, queue_notice, run_notice
+from engine.queuefile import figures_progress
+from engine.rundir import NOTICES_LOG, SUPERVISOR_LOG
 from engine.runqueue import QueueRow, RunQueue
+from engine.settings import Settings, read_settings
 from engine.supervisor import Observer, StopRequest, supervise, supervisor_lock
 
 if TYPE_CHECKING:
@@ -36,6 +43,9 @@ _LOCK_PATIENCE_S = 0.5
 _GONE = (errno.EIO, errno.EPIPE, errno.ENXIO, errno.ENOTCONN)
 # Left behind before a night's work: the check's libraries hold more memory than supervising does.
 _HEAVY = "pydantic"
+# Of `--until`: not even the end that a night that was cut short had.
+_NEVER = "never"
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT)?([01]\d|2[0-3]):[0-5]\d$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,7 @@ class Manner:
         plain: Plain lines on a terminal too.
         detach: In a process that outlives this terminal.
         into_log: This is that process.
+        until: When work ends, as typed: "07:00", or a day and time; "" for when nothing is left.
     """
 
     runs_dir: Path
@@ -57,6 +68,16 @@ class Manner:
     plain: bool = False
     detach: bool = False
     into_log: bool = False
+    until: str = ""
+
+    @property
+    def settings(self) -> Settings:
+        """What the person has set for all recipes.
+
+        Raises:
+            EngineError: The settings can't be read.
+        """
+        return read_settings()
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -71,13 +92,18 @@ class Manner:
     def options(self) -> list[str]:
         """What makes `engine resume` work in the same manner, but for the folder and where it prints."""
         devices = [] if self.devices is None else ["--devices", self.devices]
-        return [*devices, *([] if self.parallel is None else ["--parallel", str(self.parallel)])]
+        until = ["--until", self.until] if self.until else []
+        return [*devices, *([] if self.parallel is None else ["--parallel", str(self.parallel)]), *until]
 
 
 def manner_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that works the queue off."""
     for option in (
         click.option("--plain", is_flag=True, help="Print plain lines on a terminal too."),
+        click.option(
+            "--until", metavar="TIME", default="", callback=_day_and_time,
+            help='Save and stop then, such as "07:00"; before, as many runs as can be are done.',
+        ),
         click.option(
             "--detach", is_flag=True,
             help="Work in the background, beyond the end of this session; output goes to supervisor.log.",
@@ -94,6 +120,19 @@ def manner_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def _day_and_time(_ctx: click.Context, _param: click.Parameter, words: str) -> str:
+    """The time that was typed with its day, since another process may read it later."""
+    if words in ("", _NEVER):
+        return words
+    if not _TIME.match(words):
+        raise click.BadParameter('write a time such as "07:00", or a day and time such as "2026-11-24T07:00"')
+    try:
+        when = next_time(words, time.time())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return time.strftime("%Y-%m-%dT%H:%M", time.localtime(when))
 
 
 def work_off(
@@ -129,6 +168,7 @@ def work_off(
 def replace_process(manner: Manner, waited_for: Sequence[str], *, refused: bool) -> None:
     """Go on as `engine resume` in this very process, with half the memory; returns only where that can't be."""
     arguments = ["resume", "--runs", str(manner.runs_dir), *manner.options]
+    arguments += [] if manner.until else ["--until", _NEVER]
     arguments += [*(["--plain"] if manner.plain else []), *(["--refused"] if refused else [])]
     arguments += [part for run in waited_for for part in ("--for", run)]
     sys.stdout.flush()
@@ -171,8 +211,8 @@ class _Shown:
     When the terminal goes away, the rest goes to the supervisor's log.
     """
 
-    def __init__(self, queue: RunQueue, manner: Manner, stop: StopRequest) -> None:
-        self._queue, self._stop, self._told = queue, stop, 0
+    def __init__(self, queue: RunQueue, manner: Manner, stop: StopRequest, notices: Notices) -> None:
+        self._queue, self._stop, self._told, self._notices = queue, stop, 0, notices
         self.log = SupervisorLog(manner.runs_dir)
         self.executed: list[QueueRow] = []
         self._hung_up = False
@@ -208,6 +248,11 @@ class _Shown:
         """An attempt ended."""
         self.executed.append(row)
         self._tell(lambda show: show.end(row))
+        figures = figures_progress(row.figures)
+        best_ap50 = None if figures is None else figures.best_ap50
+        told = run_notice(row.run, row.state, row.reason, row.cause, best_ap50, self._queue.runs_dir)
+        if told is not None:
+            self._notices.tell(told)
 
     def hang_up(self) -> None:
         """The terminal goes away; called by a signal, so the rest is done at the next tick."""
@@ -246,13 +291,45 @@ def _work(
     from engine.executors.local import LocalExecutor
 
     stop = StopRequest()
-    shown = _Shown(queue, manner, stop)
+    notices = Notices(manner.settings.notice, manner.runs_dir / NOTICES_LOG, _ring)
+    shown = _Shown(queue, manner, stop, notices)
+    steward = NightSteward(queue, until=_until(queue, manner), num_places=len(places))
+    is_late = False
+
+    def on_tick() -> None:
+        nonlocal is_late
+        shown.tick()
+        if not stop.level and steward.is_over():
+            is_late, stop.level = True, 1
+
     with _signals(stop, shown):
         try:
-            supervise(queue, executor or LocalExecutor(), lock, stop, shown.observer(), places=places)
+            observer = replace(shown.observer(), on_tick=on_tick)
+            supervise(queue, executor or LocalExecutor(), lock, stop, observer, places=places, steward=steward)
         finally:
             shown.close()
-    return _conclude(queue, shown.executed, waited_for, stop, refused=refused)
+    queue.set_until(None)
+    if is_late or not stop.level:
+        states = [queue.row(run).state for run in dict.fromkeys(row.run for row in shown.executed)]
+        notices.tell(queue_notice({state: states.count(state) for state in dict.fromkeys(states)}, queue.runs_dir))
+    notices.close()
+    return _conclude(queue, shown.executed, waited_for, stop, refused=refused, is_late=is_late)
+
+
+def _until(queue: RunQueue, manner: Manner) -> float | None:
+    """When work ends: as asked, else as it was asked of a night that was cut short."""
+    if manner.until == _NEVER:
+        return None
+    if manner.until:
+        return next_time(manner.until, time.time())
+    former = queue.until()
+    return former if former is not None and former > time.time() else None
+
+
+def _ring() -> None:
+    if sys.stdout.isatty():
+        sys.stdout.write("\a")
+        sys.stdout.flush()
 
 
 @contextmanager
@@ -276,7 +353,8 @@ def _signals(stop: StopRequest, shown: _Shown) -> Iterator[None]:
 
 
 def _conclude(
-    queue: RunQueue, executed: Sequence[QueueRow], waited_for: Sequence[str], stop: StopRequest, *, refused: bool
+    queue: RunQueue, executed: Sequence[QueueRow], waited_for: Sequence[str], stop: StopRequest, *, refused: bool,
+    is_late: bool = False,
 ) -> int:
     out = console()
     runs = dict.fromkeys([*waited_for, *(row.run for row in executed)])
@@ -288,6 +366,9 @@ def _conclude(
         if row.state == "failed":
             out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
             out.print(f"  `engine retry {row.number}` tries it again from its last checkpoint", soft_wrap=True)
+    if is_late:
+        out.print(f"time is up; `engine run{_folder_option(queue.runs_dir)}` goes on where it was")
+        return 1 if refused or "failed" in states else 0
     if stop.level:
         out.print(f"stopped; `engine run{_folder_option(queue.runs_dir)}` goes on where it was")
         return 130

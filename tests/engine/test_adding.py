@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.adding import new_run, next_time
+from engine.adding import new_run
+from engine.clock import next_time
 from engine.recipe.load import load_recipes, read_resolved
 from engine.rundir import RunDir
 from engine.runqueue import RunQueue
