@@ -107,10 +107,11 @@ def _factors(recipe: Recipe, records: Sequence[ImageRecord]) -> NDArray[np.float
 def _as_seen(sample: Sample, records: Sequence[ImageRecord], model: Model, min_size: int | None) -> Seen:
     """A sample resized by the very class that the networks resize with."""
     arch = ARCHS[model.arch]
-    resize = GeneralizedRCNNTransform(
-        min_size or model.input_min_size, max(model.input_max_size, min_size or 0), [0.0] * 3, [1.0] * 3,
-        size_divisible=1, fixed_size=(arch.min_size, arch.min_size) if arch.fixed_size else None,
-    ).eval()
+    shorter = min_size or model.input_min_size
+    # In proportion, as the training bounds the longer side.
+    longer = max(shorter, round(model.input_max_size * shorter / model.input_min_size))
+    fixed = (arch.min_size, arch.min_size) if arch.fixed_size else None
+    resize = GeneralizedRCNNTransform(shorter, longer, [0.0] * 3, [1.0] * 3, size_divisible=1, fixed_size=fixed).eval()
     batch, [target] = resize([sample.image.float() / 255], [{"boxes": sample.target["boxes_xyxy"]}])
     pixels = (batch.tensors[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
     shown = tuple(records[place] for place in (sample.place, *sample.partners))
