@@ -192,13 +192,14 @@ def search_size(recipe: Recipe, tell: Tell) -> Answer:
         EngineError: Data, weights or device aren't as the recipe says.
     """
     trial = Trial(recipe, tell)
-    width, height = trial.size_at(1)
+    width, height = trial.size_at(1.0)
     share = None
     if not ARCHS[trial.model.arch].fixed_size:
         share = largest_share_that_fits(trial.strain_at, trial.device)
     images = ", ".join(trial.worst_images())
     room = f"{trial.available_bytes / 1e9:.1f} GB"
-    found = f"out of memory: not even one image at a time fits in {room} at {width} to {height} px ({images})"
+    size = f"{width} px" if width == height else f"{width} to {height} px"
+    found = f"out of memory: not even one image at a time fits in {room} at {size} ({images})"
     if share is None:
         fix = "end other programs, raise hardware.memory_limit_gb if it is set, or take a smaller model.arch"
     else:

@@ -59,6 +59,10 @@ def admit(loaded: list[LoadedRecipe], runs_dir: Path, *, rehearsal: bool, skip_b
     consequence = ", not queued" if skip_bad else ", nothing queued"
     _print_outcome(rehearsed, consequence)
     if refused and not skip_bad:
+        num_good = sum(one.ok for one in rehearsed)
+        if num_good:
+            words = f"{count(num_good, 'run')} rehearsed well, but not queued beside the others; --skip-bad would"
+            console(stderr=True).print(words, soft_wrap=True)
         sys.exit(1)
     now = time.time()
     forecasts = {
