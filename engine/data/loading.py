@@ -165,7 +165,13 @@ class BatchStream:
     def _iterate(self) -> Iterator[Batch]:
         assert self._loader is not None, "the stream is closed"
         before = set(multiprocessing.active_children())
-        iterator = iter(self._loader)
+        begun = time.monotonic()
+        try:
+            iterator = iter(self._loader)
+        except (RuntimeError, OSError) as error:
+            # Kept from the epoch before, each process has to answer first: one died, or is too slow to be waited for.
+            self._judge(error, time.monotonic() - begun, lambda: 0.0)
+            raise
         self._processes |= set(multiprocessing.active_children()) - before
         if self.num_workers and threading.current_thread() is threading.main_thread():
             # torch installs a handler that raises in the middle of whatever runs when a loader dies, an optimizer

@@ -9,9 +9,11 @@ that nobody disturbed? `--fake` takes workers without torch, which makes a trial
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -167,6 +169,13 @@ class World:
             if run_dir.last_checkpoint.exists():
                 found[run_dir.run_id] = run_dir.last_checkpoint.stat().st_mtime_ns
         return found
+
+    def end(self) -> None:
+        """Leave nothing of this world behind."""
+        while processes := self.alive():
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
 
     def is_over(self) -> bool:
         """Whether the supervisor has ended by itself."""
@@ -334,7 +343,10 @@ def torture(folder: Path, num_trials: int, *, fake: bool, seed: int, num_steps: 
     number = 0
     while torturer.figures.trials < num_trials:
         world = World(_new(folder / f"queue {number}"), fake=fake, num_steps=num_steps)
-        torturer.torture(world, num_trials)
+        try:
+            torturer.torture(world, num_trials)
+        finally:
+            world.end()
         if reference is not None:
             torturer.compare_weights(world, reference)
         print(f"queue {number}:", *torturer.figures.lines(), sep="\n  ", flush=True)
@@ -355,8 +367,9 @@ def main() -> int:
     parser.add_argument("--steps", type=int)
     arguments = parser.parse_args()
     os.nice(5)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as folder:
-        steps = arguments.steps or (200 if arguments.fake else 120)
+        steps = arguments.steps or (200 if arguments.fake else 600)
         figures = torture(Path(folder), arguments.trials, fake=arguments.fake, seed=arguments.seed, num_steps=steps)
     return 0 if figures.is_clean() else 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from engine.annotations import ImageRecord
 from engine.data.dataset import DetectionDataset
-from engine.data.loading import Batch, make_loader, pick_num_workers
+from engine.data.loading import Batch, BatchStream, LoaderTrouble, make_loader, pick_num_workers
 from engine.data.order import EpochOrder, FixedOrder
 from engine.errors import DataError
 from tests.builders import record, write_photo
@@ -82,6 +83,19 @@ def test_loader_processes_bring_what_the_process_itself_would(records: list[Imag
     assert [batch.places for batch in helped] == [[0, 1], [2, 3], [4]]
     for ours, theirs in zip(alone, helped, strict=True):
         assert all(torch.equal(one, other) for one, other in zip(ours.images, theirs.images, strict=True))
+
+
+def test_a_loader_process_that_dies_between_two_epochs_is_told_as_trouble(records: list[ImageRecord]) -> None:
+    stream = BatchStream(DetectionDataset(records), FixedOrder(len(records), 2), num_workers=1, device=CPU)
+    assert len(list(stream.batches(lambda: 60.0))) == 3
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    with pytest.raises(LoaderTrouble, match="exited unexpectedly"):
+        list(stream.batches(lambda: 60.0))
+    stream.restart(1)
+    assert len(list(stream.batches(lambda: 60.0))) == 3
+    stream.close()
 
 
 def test_a_batch_on_its_device_is_scaled_to_one(records: list[ImageRecord]) -> None:
