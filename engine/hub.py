@@ -131,6 +131,8 @@ def download(weights: WeightsFile, on_progress: Progress = lambda _done, _total:
     try:
         write_atomic(path, write)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         reason = getattr(error, "reason", None) or error
         raise WeightsError.of(
             "W101", str(path), f"{weights.name} isn't there and can't be fetched: {reason}",

@@ -122,7 +122,9 @@ def _why_unreachable(url: str) -> str:
     try:
         with urllib.request.urlopen(request, timeout=_REACH_TIMEOUT_S):  # noqa: S310
             return ""
-    except (urllib.error.URLError, OSError) as error:
+    except OSError as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         return str(getattr(error, "reason", error)) or type(error).__name__
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ _MOBILENET_V3_ANCHORS = ((32, 64, 128, 256, 512),) * 3
 # Where the pyramid starts at stride 8, each level takes two sizes.
 _COARSE_ANCHORS = ((24, 40), (64, 90), (128, 180), (256, 360))
 _STRIDES = (4, 8, 16, 32)
+_MOBILENET_V3_STRIDES = (32, 32)
 # A multiple of every stride, so that scales come out exactly.
 _PROBE_SIZE = 128
 
@@ -34,6 +36,7 @@ def faster_rcnn(arch: Arch, model: Model, num_outputs: int, network: nn.Module) 
         network: The classification network that becomes the backbone.
     """
     sizes: Sizes
+    strides: Sequence[int]
     is_v2 = arch.name.endswith("_v2")
     settings: dict[str, Any] = {
         "min_size": model.input_min_size, "max_size": model.input_max_size,
@@ -41,6 +44,7 @@ def faster_rcnn(arch: Arch, model: Model, num_outputs: int, network: nn.Module) 
     }
     if arch.coco is not None and arch.backbone == "mobilenet_v3_large":
         backbone, sizes = mobilenet_v3_pyramid(network, model.fpn_channels), _MOBILENET_V3_ANCHORS
+        strides = _MOBILENET_V3_STRIDES
         settings |= {"rpn_score_thresh": 0.05}
         if arch.name.endswith("_320_fpn"):
             settings |= {"rpn_pre_nms_top_n_test": 150, "rpn_post_nms_top_n_test": 150}
@@ -53,24 +57,24 @@ def faster_rcnn(arch: Arch, model: Model, num_outputs: int, network: nn.Module) 
     heads = _v2_heads(model, anchors.num_anchors_per_location()[0]) if is_v2 else _heads(model)
     predictor = FastRCNNPredictor(model.box_head_width, num_outputs)
     detector = FasterRCNN(backbone, rpn_anchor_generator=anchors, box_predictor=predictor, **heads, **settings)
-    _settle_pooling(detector)
+    _settle_pooling(detector, model.fpn_channels, strides)
     return detector
 
 
-def _settle_pooling(detector: FasterRCNN) -> None:
+def _settle_pooling(detector: FasterRCNN, channels: int, strides: Sequence[int]) -> None:
     """Let the box head's pooling know the pyramid's scales before the first image.
 
     torchvision infers them once, from the first batch it sees, and keeps them outside of the weights. From a
     batch of a few pixels it infers wrong ones, for good; and a resumed run, whose first batch is another,
     would not equal one that was never interrupted.
     """
-    mode = detector.backbone.training
-    detector.backbone.eval()
-    with torch.no_grad():
-        features = detector.backbone(torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE))
+    with torch.device("cpu"), torch.no_grad():
+        maps = {
+            str(level): torch.zeros(1, channels, _PROBE_SIZE // stride, _PROBE_SIZE // stride)
+            for level, stride in enumerate(strides)
+        }
         whole = torch.tensor([[0.0, 0.0, _PROBE_SIZE, _PROBE_SIZE]])
-        detector.roi_heads.box_roi_pool(features, [whole], [(_PROBE_SIZE, _PROBE_SIZE)])
-    detector.backbone.train(mode)
+        detector.roi_heads.box_roi_pool(maps, [whole], [(_PROBE_SIZE, _PROBE_SIZE)])
 
 
 def _heads(model: Model) -> dict[str, nn.Module]:

@@ -11,6 +11,7 @@ from engine.catalogue import ARCHS
 from engine.models import build_detector
 from engine.models.build import trainable_layers
 from engine.recipe.schema import Model
+from tests.engine.archs import QUICK_ARCHS
 from tests.engine.models.builders import FAMILIES, QUICK, SSD, SSD300, TORCHVISIONS, confident, model
 
 CLASSES = ("a", "b", "c")
@@ -166,3 +167,15 @@ def test_the_first_image_does_not_decide_from_which_levels_boxes_are_pooled() ->
     assert first.network.roi_heads.box_roi_pool.scales == other.network.roi_heads.box_roi_pool.scales
     for one, two in zip(first.detect([usual]), other.detect([usual]), strict=True):
         assert torch.equal(one["boxes_xyxy"], two["boxes_xyxy"])
+
+
+@pytest.mark.parametrize("arch", [name for name in QUICK_ARCHS if ARCHS[name].family == "fasterrcnn"])
+def test_the_pooling_knows_the_scales_that_torchvision_would_infer(arch: str) -> None:
+    network = build_detector(model(arch), ["a"]).network.eval()
+    pooling = network.roi_heads.box_roi_pool
+    known, pooling.scales = pooling.scales, None
+    with torch.no_grad():
+        pooling.scales = None
+        maps = network.backbone(torch.rand(1, 3, 256, 256))
+        pooling(maps, [torch.tensor([[0.0, 0.0, 9.0, 9.0]])], [(256, 256)])
+    assert known == pooling.scales
