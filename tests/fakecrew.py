@@ -22,7 +22,7 @@ from engine.runqueue import NewRun, RunQueue
 @manner_options
 @runs_option
 def command(
-    names: tuple[str, ...], runs_dir: Path, devices: str | None, parallel: int | None,
+    names: tuple[str, ...], runs_dir: Path, devices: str | None, parallel: int | None, until: str,
     *, queue_only: bool, plain: bool, detach: bool,
 ) -> None:  # fmt: skip
     queue = RunQueue(runs_dir)
@@ -31,7 +31,7 @@ def command(
     if queue_only:
         return
     executor = LocalExecutor([sys.executable, "-m", "tests.fakeworker"])
-    manner = Manner(runs_dir, devices, parallel, plain=plain, detach=detach)
+    manner = Manner(runs_dir, devices, parallel, plain=plain, detach=detach, until=until)
     sys.exit(work_off(manner, names_to_runs(runs_dir, names), executor=executor))
 
 

@@ -8,7 +8,7 @@ import click
 
 from engine.cli.options import runs_option
 from engine.cli.printing import console
-from engine.cli.work import Manner, manner_options
+from engine.cli.work import Manner, devices_option, parallel_option
 
 
 @click.group("service")
@@ -21,9 +21,10 @@ def command() -> None:
 
 
 @command.command("install")
-@manner_options
+@parallel_option
+@devices_option
 @runs_option
-def install(runs_dir: Path, devices: str | None, parallel: int | None, *, plain: bool, detach: bool) -> None:  # noqa: ARG001
+def install(runs_dir: Path, devices: str | None, parallel: int | None) -> None:
     """Write the unit and enable it."""
     from engine import service
 

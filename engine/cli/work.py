@@ -96,6 +96,17 @@ class Manner:
         return [*devices, *([] if self.parallel is None else ["--parallel", str(self.parallel)]), *until]
 
 
+parallel_option = click.option(
+    "--parallel", type=click.IntRange(1), metavar="N",
+    help="Work on N runs side by side, each with its share of the CPU's threads.",
+)
+devices_option = click.option(
+    "--devices", metavar="LIST",
+    help="Work on several runs side by side, one on each device, such as cuda:0,cuda:1. "
+    "They take the place of hardware.device; GPUs count as in nvidia-smi.",
+)
+
+
 def manner_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that works the queue off."""
     for option in (
@@ -108,15 +119,7 @@ def manner_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--detach", is_flag=True,
             help="Work in the background, beyond the end of this session; output goes to supervisor.log.",
         ),
-        click.option(
-            "--parallel", type=click.IntRange(1), metavar="N",
-            help="Work on N runs side by side, each with its share of the CPU's threads.",
-        ),
-        click.option(
-            "--devices", metavar="LIST",
-            help="Work on several runs side by side, one on each device, such as cuda:0,cuda:1. "
-            "They take the place of hardware.device; GPUs count as in nvidia-smi.",
-        ),
+        parallel_option, devices_option,
     ):
         command = option(command)
     return command
@@ -309,7 +312,7 @@ def _work(
         finally:
             shown.close()
     queue.set_until(None)
-    if is_late or not stop.level:
+    if shown.executed and (is_late or not stop.level):
         states = [queue.row(run).state for run in dict.fromkeys(row.run for row in shown.executed)]
         notices.tell(queue_notice({state: states.count(state) for state in dict.fromkeys(states)}, queue.runs_dir))
     notices.close()
