@@ -17,6 +17,7 @@ from rich.console import Console
 
 from engine.cli.live import LiveTable
 from engine.events import EpochEvent, EventLog, RunStarted, StepEvent
+from engine.forecast import Figures, Forecast, forecast_bytes
 from engine.rundir import RunDir
 from engine.runqueue import NewRun, RunQueue
 from tests.builders import make_voc_dataset, write_recipe
@@ -53,6 +54,28 @@ def test_the_table_follows_a_run_to_its_end(tmp_path: Path, width: int) -> None:
     assert "\x1b[2J" not in out.getvalue()
     assert "1/2" in last
     assert "second" in last
+
+
+def test_the_table_foretells_runs_that_wait(tmp_path: Path) -> None:
+    queue = RunQueue(tmp_path)
+    queue.enqueue([NewRun(name, f"{name}.toml", name, lambda _: None) for name in ("first", "second")])
+    figures = Figures(
+        device="cpu", batch_size=4, micro_batch_size=4, startup_s=10, step_s=1, evaluate_image_s=0, peak_bytes=1,
+        available_bytes=2, num_train_images=4, num_val_images=0,
+    )
+    for run in ("0001-first", "0002-second"):
+        forecast = Forecast(figures=figures, num_epochs=1, run_s=187, may_end_early=False, rehearsed_at=time.time())
+        RunDir(tmp_path / run).forecast.write_bytes(forecast_bytes(forecast))
+    out = io.StringIO()
+    table = LiveTable(Console(file=out, force_terminal=True, width=120, markup=False), queue)
+    row = queue.claim()
+    assert row is not None
+    table.start(row)
+    table.tick()
+    table.close()
+    assert out.getvalue().count("3:07 min") >= 2
+    assert "queue done about " in out.getvalue()
+    queue.close()
 
 
 def test_run_on_a_real_terminal_shows_the_table_and_no_traceback(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from engine.events import EventLog, RunEnded
+from engine.forecast import Figures, Forecast, forecast_bytes
 from engine.rundir import SUPERVISOR_LOCK, RunDir
 from engine.runqueue import RunQueue
 from tests.builders import measured, new_run, started, stepped
@@ -63,6 +65,43 @@ def test_status_as_a_table(engine: Ask, runs: Path) -> None:
         assert line.index(run) < line.index(state)
     assert "the loss\\x1b[31m" in answer.out
     assert "\x1b" not in answer.out
+
+
+def foretell(runs: Path, run: str, *, may_end_early: bool = False) -> None:
+    """Say of a run that it takes 100 s, as a rehearsal would."""
+    figures = Figures(
+        device="cpu", batch_size=4, micro_batch_size=4, startup_s=10, step_s=1, evaluate_image_s=0, peak_bytes=1,
+        available_bytes=2, num_train_images=4, num_val_images=0,
+    )
+    forecast = Forecast(
+        figures=figures, num_epochs=1, run_s=100, may_end_early=may_end_early, rehearsed_at=time.time()
+    )
+    RunDir(runs / run).forecast.write_bytes(forecast_bytes(forecast))
+
+
+def test_a_rehearsed_run_that_waits_is_foretold(
+    engine: Ask, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.control.is_locked", lambda path: path.name == SUPERVISOR_LOCK)
+    assert "queue done" not in engine("status").out
+    foretell(runs, "0004-waiting", may_end_early=True)
+    begun = time.time()
+    waiting = json.loads(engine("status", "--json").out)[3]
+    assert waiting["left_s"] == 100
+    assert waiting["done_at"] - begun == pytest.approx(4 * 2.0 + 3.0 + 100, abs=30)
+    assert waiting["at_the_latest"]
+    answer = engine("status")
+    assert "queue done about " in answer.out
+    assert answer.out.rstrip().endswith("at the latest")
+    assert "1:40 min" in answer.out
+
+
+def test_without_anybody_at_work_only_the_duration_is_told(engine: Ask, tmp_path: Path) -> None:
+    queue = RunQueue(tmp_path / "runs")
+    queue.enqueue([new_run("waiting")])
+    queue.close()
+    foretell(tmp_path / "runs", "0001-waiting")
+    assert "nobody is at work; what is queued takes about 1:40 min" in engine("status").out
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["table", "json"])
