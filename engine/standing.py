@@ -13,6 +13,7 @@ from pathlib import Path
 from engine.control import is_supervised
 from engine.events import EventTail
 from engine.forecast import QueueForecast, Waiting, clock_words, forecast_queue, left_of, read_forecast
+from engine.planning import Candidate, plan
 from engine.progress import RunProgress, fold
 from engine.queuefile import figures_progress
 from engine.queuereader import QueueReading, read_queue, settle_orphans
@@ -114,8 +115,10 @@ def stand(reading: QueueReading, *, is_supervised: bool, now: float, left: Mappi
         now: Seconds since 1970.
         left: What runs still need, as far as it is known.
     """
-    rows = in_order(list(reading.rows.values()))
     until = reading.until if is_supervised else None
+    rows = in_order(list(reading.rows.values()))
+    if until is not None:
+        rows = _as_planned(rows, until - now, left)
     forecast = _forecast(rows, now, left)
     standings = []
     for index, row in enumerate(rows):
@@ -135,11 +138,25 @@ def stand(reading: QueueReading, *, is_supervised: bool, now: float, left: Mappi
     )
 
 
+def _as_planned(rows: Sequence[QueueRow], time_s: float, left: Mapping[str, Left]) -> list[QueueRow]:
+    """Unfinished runs in the order in which they are started when work ends at a time."""
+    candidates = [
+        Candidate(row.run, left.get(row.run, Left()).left_s, row.priority, at_work=row.state in ACTIVE)
+        for row in rows
+        if row.state != "held"
+    ]
+    places = max(1, sum(one.at_work for one in candidates))
+    turns = {run: turn for turn, run in enumerate(plan(candidates, time_s, places).order)}
+    queued = sorted((row for row in rows if row.state == "queued"), key=lambda row: turns[row.run])
+    return [*(row for row in rows if row.state in ACTIVE), *queued, *(row for row in rows if row.state == "held")]
+
+
 def _forecast(rows: Sequence[QueueRow], now: float, left: Mapping[str, Left]) -> QueueForecast:
     waiting = [
+        # Their order is settled already, so priorities are left out.
         Waiting(
-            row.run, index, left.get(row.run, Left()).left_s, active=row.state in ACTIVE, priority=row.priority,
-            not_before=row.not_before, may_end_early=left.get(row.run, Left()).may_end_early,
+            row.run, index, left.get(row.run, Left()).left_s, active=row.state in ACTIVE, not_before=row.not_before,
+            may_end_early=left.get(row.run, Left()).may_end_early,
         )
         for index, row in enumerate(rows)
         if row.state != "held"

@@ -111,6 +111,7 @@ def _foot(board: Board, runs_dir: Path, now: float) -> list[str]:
         lines.append(f"nobody is at work on the queue; `{in_folder('engine run', runs_dir)}` starts it")
     if board.until is not None:
         lines.append(f"work ends {clock_words(board.until, now)}")
-    if board.is_supervised and board.paused is None and board.queue_done_at is not None:
+    in_time = board.until is None or (board.queue_done_at or 0) <= board.until
+    if board.is_supervised and board.paused is None and board.queue_done_at is not None and in_time:
         lines.append(f"everything queued should be done {clock_words(board.queue_done_at, now)}")
     return lines

@@ -43,18 +43,18 @@ def command(
     _ = manner.places, manner.settings  # what is wrong with them is told before everything else
     refused, admitted = False, Admitted([])
     if recipes:
-        loaded, refused = _checked(recipes, overrides, runs_dir, skip_bad=skip_bad)
+        loaded, refused = checked(recipes, overrides, runs_dir, skip_bad=skip_bad)
         admitted = admit(loaded, runs_dir, rehearsal=not no_rehearsal, skip_bad=skip_bad)
         refused |= admitted.refused
     out = console()
     queue = RunQueue(runs_dir, on_rebuild=out.print)
-    waited_for = _enqueue(queue, admitted)
+    waited_for = enqueue(queue, admitted)
     print_forecasts(waited_for or [row.run for row in queue.rows()], runs_dir)
     queue.close()
     sys.exit(work_off(manner, waited_for, refused=refused))
 
 
-def _checked(
+def checked(
     recipes: tuple[Path, ...], overrides: tuple[str, ...], runs_dir: Path, *, skip_bad: bool
 ) -> tuple[list[LoadedRecipe], bool]:
     """The recipes that the check finds nothing wrong with, and whether it refused others; ends the program if so."""
@@ -69,10 +69,13 @@ def _checked(
     return [recipe for report in reports if report.ok for recipe in report.recipes], refused
 
 
-def _enqueue(queue: RunQueue, admitted: Admitted) -> list[str]:
+def enqueue(queue: RunQueue, admitted: Admitted, *, held: bool = False) -> list[str]:
+    """Queue the recipes that were let through, and say so; returns their runs, old ones of the same recipe included."""
     out = console()
     runs = []
-    new_runs = [new_run(loaded, admitted.forecasts.get(recipe_hash(loaded.recipe))) for loaded in admitted.recipes]
+    new_runs = [
+        new_run(loaded, admitted.forecasts.get(recipe_hash(loaded.recipe)), held=held) for loaded in admitted.recipes
+    ]
     for row, is_new in queue.enqueue(new_runs):
         runs.append(row.run)
         if is_new:
