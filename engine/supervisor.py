@@ -172,6 +172,7 @@ class _Supervisor:
         self._stop_all(self.stop.level)
         if time.monotonic() >= self._next_review:
             self._next_review = time.monotonic() + _IDLE_POLL_S
+            self.reports = [report for report in self.reports if not report.ended()]
             self._pass_on_requests()
             self._park()
         return bool(self.at_work) if self.stop.level else self._fill()
@@ -201,7 +202,6 @@ class _Supervisor:
                     self.observer.on_note(f"{ended.run}: {ended.reason}")
                 elif ended is not None:
                     self.observer.on_end(ended)
-                    self.reports = [report for report in self.reports if not report.ended()]
                     self.reports.extend(_draw_curves(self.run_dir(work.row)))
 
     def _judge(self, work: _Work, code: int) -> Verdict:

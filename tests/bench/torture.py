@@ -133,30 +133,25 @@ class World:
         found: dict[str, psutil.Process] = {}
         if self.supervisor is None or self.supervisor.poll() is not None:
             return found
-        try:
-            found["supervisor"] = psutil.Process(self.supervisor.pid)
-            for guardian in found["supervisor"].children():
-                line = guardian.cmdline()
-                if _guards(line) and "--attempt" in line:
-                    found["guardian"] = guardian
-                    for worker in guardian.children():
-                        if "--attempt" in worker.cmdline():
-                            found["worker"] = worker
-                            found |= dict(zip(("loader",), worker.children(), strict=False))
-        except psutil.Error:
-            pass
+        found["supervisor"] = psutil.Process(self.supervisor.pid)
+        for role, above in itertools.pairwise(ROLES):
+            # Guardians of plots are no guardians of attempts.
+            below = [child for child in _children(found[role]) if above == "loader" or "--attempt" in _line(child)]
+            if not below:
+                break
+            found[above] = below[0]
         return found
 
     def workers(self) -> Counter[str]:
         """Run folder -> processes that train it now."""
         found: Counter[str] = Counter()
         for process in self.alive():
+            line = _line(process)
             try:
-                line = process.cmdline()
                 parent = process.parent()
-                above = [] if parent is None else parent.cmdline()
             except psutil.Error:
                 continue
+            above = [] if parent is None else _line(parent)
             # A loader that was forked has its worker's command line.
             if "--attempt" in line and not _guards(line) and ("--attempt" not in above or _guards(above)):
                 found[Path(line[line.index("--attempt") - 1]).name] += 1
@@ -309,6 +304,20 @@ def _weights(run_dir: RunDir) -> str:
     )
     command = [sys.executable, "-c", program, str(run_dir.last_checkpoint)]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=process_environment()).stdout
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children()
+    except psutil.Error:
+        return []
+
+
+def _line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # among them one that has ended and waits to be reaped
+        return []
 
 
 def _guards(line: list[str]) -> bool:

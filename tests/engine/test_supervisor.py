@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import pytest
 
 from engine import supervisor
 from engine.events import Event, EventLog, RunEnded
-from engine.executors import WHOLE_MACHINE, Place
+from engine.executors import UNSEEN, WHOLE_MACHINE, Place
 from engine.executors.local import Leftover, LocalExecutor
-from engine.rundir import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, RunDir, is_locked
-from engine.runqueue import Choose, QueueRow, RunQueue
+from engine.queuefile import QueueUnavailable
+from engine.rundir import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, RunDir, is_locked, write_bytes_atomic
+from engine.runqueue import Asked, Choose, QueueRow, RunQueue
+from engine.steward import FirstComeSteward, Parking
 from engine.supervisor import Observer, StopRequest, supervise, supervisor_lock
+from engine.verdict import MAX_DEATHS
 from tests.builders import new_run, process_environment, started
 
 FINISHED = RunEnded(outcome="finished", reason="", attempt=1)
@@ -306,3 +310,251 @@ def test_a_worker_that_outlived_its_supervisor_is_waited_for(queue: RunQueue) ->
     process.stdout.close()
     assert states(queue) == ["finished"]
     assert "outlived" in notes[0]
+
+
+@pytest.mark.parametrize("events", [(started(),), (started(), FINISHED)], ids=["no word", "finished"])
+def test_what_an_executor_adopts_is_judged_once_nothing_of_it_lives(queue: RunQueue, events: tuple[Event, ...]) -> None:
+    enqueue(queue, "a", "b")
+    queue.claim()
+    run_dir = RunDir(queue.runs_dir / "0001-a")
+    write(run_dir, *events)
+    executor = FakeExecutor()
+    executor.adoptable["0001-a"] = leftover = FakeExecution(run_dir, 1, UNSEEN, waits=True)
+
+    def tick() -> None:
+        assert not executor.executions or not leftover.waits, "started while a leftover may hold the memory"
+        leftover.waits = leftover.looks < 10
+
+    work(queue, executor, on_tick=tick)
+    assert states(queue) == ["finished", "finished"]
+    assert [execution.attempt for execution in executor.executions] == ([1] if FINISHED in events else [2, 1])
+
+
+def test_leftovers_of_a_lost_queue_are_waited_for_too(queue: RunQueue) -> None:
+    """The queue was rebuilt and calls the run queued; its worker may still be ending."""
+    enqueue(queue, "a")
+    run_dir = RunDir(queue.runs_dir / "0001-a")
+    run_dir.execution.write_text("{}")
+    executor = FakeExecutor()
+    executor.adoptable["0001-a"] = leftover = FakeExecution(run_dir, 1, UNSEEN, waits=True)
+    order: list[str] = []
+
+    def tick() -> None:
+        order.extend(["started"] if executor.executions else [])
+        if leftover.looks > 5:
+            leftover.waits = False
+            order.append("gone")
+
+    work(queue, executor, on_tick=tick)
+    assert states(queue) == ["finished"]
+    assert order[0] == "gone"
+
+
+# --- workers that keep dying ---
+
+
+def test_a_worker_that_keeps_dying_is_tried_so_often_then_the_next_run_starts(queue: RunQueue) -> None:
+    enqueue(queue, "a", "b")
+    ended, _ = work(queue, FakeExecutor({"0001-a": ((), -11)}))
+    assert states(queue) == ["failed", "finished"]
+    assert [row.attempt for row in ended] == [*range(1, MAX_DEATHS + 1), 1]
+    assert {row.state for row in ended[: MAX_DEATHS - 1]} == {"queued"}
+    assert ended[MAX_DEATHS - 1].cause == "killed by signal 11"
+    assert f"{MAX_DEATHS} times in a row" in ended[MAX_DEATHS - 1].reason
+
+
+def test_a_worker_that_dies_but_gets_further_is_started_again_and_again(queue: RunQueue) -> None:
+    enqueue(queue, "a")
+    checkpoint = RunDir(queue.runs_dir / "0001-a").last_checkpoint
+
+    class GettingFurther(FakeExecutor):
+        def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> FakeExecution:
+            self.plan["0001-a"] = ((), -9) if attempt < 3 * MAX_DEATHS else ((FINISHED,), EXIT_FINISHED)
+            execution = super().start(run_dir, attempt, place)
+            if attempt % (MAX_DEATHS - 1) == 0:
+                write_bytes_atomic(checkpoint, b"further")
+            return execution
+
+    work(queue, GettingFurther())
+    assert states(queue) == ["finished"]
+
+
+def test_a_named_failure_isnt_tried_again_unless_the_recipe_says_so(queue: RunQueue) -> None:
+    queue.enqueue([new_run("a"), replace(new_run("b"), retries=2)])
+    executor = FakeExecutor(dict.fromkeys(("0001-a", "0002-b"), ((DIVERGED,), EXIT_FAILED)))
+    work(queue, executor)
+    assert states(queue) == ["failed", "failed"]
+    assert [execution.run_dir.run_id for execution in executor.executions] == ["0001-a", *["0002-b"] * 3]
+
+
+def test_a_machine_that_refuses_processes_for_now_is_asked_again(queue: RunQueue) -> None:
+    enqueue(queue, "a")
+
+    class Refusing(FakeExecutor):
+        def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> FakeExecution:
+            if attempt < 3:
+                raise OSError(errno.EAGAIN, "no more processes")
+            return super().start(run_dir, attempt, place)
+
+    ended, _ = work(queue, Refusing())
+    assert states(queue) == ["finished"]
+    assert "no more processes" in ended[0].reason
+
+
+# --- several at once ---
+
+
+def test_as_many_runs_as_places_go_side_by_side(queue: RunQueue) -> None:
+    enqueue(queue, *"abcde")
+    places = (Place("cuda:0", 2), Place("cuda:1", 2))
+    executor = FakeExecutor()
+    most = 0
+
+    def tick() -> None:
+        nonlocal most
+        at_work = queue.rows_in("running")
+        most = max(most, len(at_work))
+        assert len({row.device for row in at_work}) == len(at_work)
+
+    lock = supervisor_lock(queue.runs_dir)
+    assert lock.acquire()
+    supervise(queue, executor, lock, StopRequest(), Observer(on_tick=tick), places=places)
+    assert states(queue) == ["finished"] * 5
+    assert most == 2
+    assert set(executor.places) == set(places)
+    assert {row.device for row in queue.rows()} == {""}
+
+
+def test_a_stop_reaches_all_of_them(queue: RunQueue) -> None:
+    enqueue(queue, *"abc")
+    executor, stop = FakeExecutor(waits=True), StopRequest()
+
+    def tick() -> None:
+        if len(executor.executions) == 2:
+            stop.level = 1
+            for execution in executor.executions:
+                execution.waits = not execution.asked
+
+    lock = supervisor_lock(queue.runs_dir)
+    assert lock.acquire()
+    supervise(queue, executor, lock, stop, Observer(on_tick=tick), places=(Place("cpu", 1), Place("cpu", 1)))
+    assert [execution.asked for execution in executor.executions] == [["stop"], ["stop"]]
+    assert states(queue) == ["queued"] * 3
+
+
+# --- what others ask ---
+
+
+@pytest.mark.parametrize(
+    ("how", "asked", "state"),
+    [
+        ("stop", "stop", "held"), ("put back", "stop", "finished"), ("kill", "kill", "held"),
+        ("cancel", "stop", "cancelled"),
+    ],
+)
+def test_a_request_in_the_queue_reaches_its_run_only(queue: RunQueue, how: Asked, asked: str, state: str) -> None:
+    enqueue(queue, "a", "b")
+    executor = FakeExecutor(waits=True)
+
+    def tick() -> None:
+        first, *others = executor.executions
+        first.waits = not first.asked
+        for execution in others:
+            if execution.waits:
+                execution.waits = False
+                write(execution.run_dir, msgspec.structs.replace(FINISHED, attempt=execution.attempt))
+        for row in queue.rows_in("running"):
+            if (row.run, row.attempt, row.asked) == ("0001-a", 1, ""):
+                queue.change(row, row.state, asked=how)  # as `control` does, from another process
+
+    work(queue, executor, on_tick=tick)
+    assert executor.executions[0].asked == [asked]
+    assert all(not execution.asked for execution in executor.executions[1:])
+    assert states(queue) == [state, "finished"]
+
+
+class Parking1(FirstComeSteward):
+    """Parks the first attempt of a run, once."""
+
+    def park(self, row: QueueRow) -> Parking | None:
+        return Parking("it is morning", not_before=1.0) if row.attempt == 1 and row.run == "0001-a" else None
+
+
+def test_a_run_that_has_to_make_room_is_saved_and_parked(queue: RunQueue) -> None:
+    enqueue(queue, "a")
+    executor = FakeExecutor(waits=True)
+    seen: list[tuple[str, str, float | None]] = []
+
+    def tick() -> None:
+        for execution in executor.executions:
+            if execution.attempt == 1:
+                execution.waits = not execution.asked
+            elif execution.waits:
+                execution.waits = False
+                write(execution.run_dir, msgspec.structs.replace(FINISHED, attempt=2))
+
+    def end(row: QueueRow) -> None:
+        seen.append((row.state, row.reason, row.not_before))
+
+    lock = supervisor_lock(queue.runs_dir)
+    assert lock.acquire()
+    supervise(queue, executor, lock, StopRequest(), Observer(on_tick=tick, on_end=end), steward=Parking1())
+    assert seen[0] == ("queued", "it is morning", 1.0)
+    assert states(queue) == ["finished"]
+
+
+# --- a queue that can't be written ---
+
+
+def test_an_end_that_cant_be_recorded_for_now_is_recorded_later(
+    queue: RunQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_UNAVAILABLE_POLL_S", 0.005)
+    enqueue(queue, "a", "b")
+    finish, refusals = queue.finish, 5
+
+    def full_disk(*arguments: object) -> QueueRow:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise QueueUnavailable.of("Q101", "queue.db", "the disk is full", "free some space")
+        return finish(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(queue, "finish", full_disk)
+    executor = FakeExecutor()
+    _, notes = work(queue, executor)
+    assert states(queue) == ["finished", "finished"]
+    assert len(executor.executions) == 2
+    assert sum("the disk is full" in note for note in notes) == 1
+
+
+def test_a_stop_while_nothing_can_be_recorded_still_ends(queue: RunQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_UNAVAILABLE_POLL_S", 0.005)
+    enqueue(queue, "a")
+    stop = StopRequest()
+
+    def full_disk(*_: object) -> QueueRow:
+        stop.level = 1
+        raise QueueUnavailable.of("Q101", "queue.db", "the disk is full", "free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "finish", full_disk)
+        work(queue, FakeExecutor(), stop=stop)
+    work(queue, FakeExecutor())  # the next one reads what the worker said
+    assert states(queue) == ["finished"]
+    assert queue.rows()[0].attempt == 1
+
+
+def test_a_run_that_somebody_else_settled_is_let_go(queue: RunQueue) -> None:
+    enqueue(queue, "a", "b")
+    other = RunQueue(queue.runs_dir)
+
+    def meddle() -> None:
+        for row in other.rows_in("running"):
+            if row.run == "0001-a":
+                other.finish(row, "cancelled", "by somebody else")
+
+    _, notes = work(queue, FakeExecutor(), on_tick=meddle)
+    other.close()
+    assert states(queue) == ["cancelled", "finished"]
+    assert any("another process" in note for note in notes)
