@@ -326,15 +326,19 @@ def is_supervised(runs_dir: Path) -> bool:
 
 
 @contextlib.contextmanager
-def opened(runs_dir: Path) -> Iterator[RunQueue]:
+def opened(runs_dir: Path, tell: Callable[[str], None] | None = None) -> Iterator[RunQueue]:
     """The queue of a runs folder that exists, for one request.
+
+    Args:
+        runs_dir: The runs folder.
+        tell: Told, in words, when the queue's file was damaged and rebuilt.
 
     Raises:
         QueueError: There is no runs folder, or its queue can't be used.
     """
     if not runs_dir.is_dir():
         raise QueueError.of("Q103", str(runs_dir), "there is no runs folder here", "name it with --runs")
-    queue = RunQueue(runs_dir)
+    queue = RunQueue(runs_dir, on_rebuild=tell)
     try:
         yield queue
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from engine import control
 from engine.cli.printing import console, print_problems
 from engine.control import Change, is_supervised
 from engine.errors import QueueError, printable
@@ -39,6 +41,11 @@ def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 runs_argument = click.argument("runs", nargs=-1, required=True, shell_complete=complete_runs)
+
+
+def opened(runs_dir: Path) -> AbstractContextManager[RunQueue]:
+    """The queue of a runs folder that exists; that a damaged file was rebuilt goes to stderr."""
+    return control.opened(runs_dir, lambda words: console(stderr=True).print(printable(words), soft_wrap=True))
 
 
 def chosen(queue: RunQueue, words: Iterable[str]) -> list[QueueRow]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from engine import control
-from engine.cli.choosing import RUNS_HELP, chosen, complete_runs, conclude, runs_argument
+from engine.cli.choosing import RUNS_HELP, chosen, complete_runs, conclude, opened, runs_argument
 from engine.cli.options import runs_option
 from engine.errors import QueueError
 
@@ -32,7 +32,7 @@ def command(
     if len(given) != 1:
         raise click.UsageError("say where to: one of --first, --last, --before RUN, --after RUN")
     [place] = given
-    with control.opened(runs_dir) as queue:
+    with opened(runs_dir) as queue:
         rows = chosen(queue, runs)
         beside = chosen(queue, [before or after or ""]) if before or after else []
         if len(beside) > 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from engine import control
-from engine.cli.choosing import conclude
+from engine.cli.choosing import conclude, opened
 from engine.cli.options import runs_option
 from engine.cli.printing import console
 
@@ -21,7 +21,7 @@ def command(runs_dir: Path, reason: str, *, put_back: bool) -> None:
 
     A run at work goes on to its end unless --stop is given. Exit code 0.
     """
-    with control.opened(runs_dir) as queue:
+    with opened(runs_dir) as queue:
         changes = control.pause(queue, reason, put_back=put_back)
         console().print("the queue is paused; `engine unpause` goes on")
         conclude(changes)

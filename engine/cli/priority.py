@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from engine import control
-from engine.cli.choosing import RUNS_HELP, chosen, conclude, runs_argument
+from engine.cli.choosing import RUNS_HELP, chosen, conclude, opened, runs_argument
 from engine.cli.options import runs_option
 
 
@@ -20,5 +20,5 @@ def command(runs: tuple[str, ...], priority: int, runs_dir: Path) -> None:
 
     Exit code 0 when all have it, 1 when something was refused.
     """
-    with control.opened(runs_dir) as queue:
+    with opened(runs_dir) as queue:
         conclude(control.set_priority(queue, chosen(queue, runs), priority))

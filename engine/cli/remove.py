@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from engine import control
-from engine.cli.choosing import RUNS_HELP, chosen, conclude, runs_argument
+from engine.cli.choosing import RUNS_HELP, chosen, conclude, opened, runs_argument
 from engine.cli.options import count, runs_option
 from engine.cli.printing import console
 from engine.errors import QueueError
@@ -29,7 +29,7 @@ def command(runs: tuple[str, ...], runs_dir: Path, *, yes: bool, undo: bool) -> 
     brings them back, `engine clean --removed` deletes them for good. Exit code 0 when all were removed, 1
     when something was refused.
     """
-    with control.opened(runs_dir) as queue:
+    with opened(runs_dir) as queue:
         if undo:
             conclude(control.bring_back(queue, runs))
         rows = chosen(queue, runs)

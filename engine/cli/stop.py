@@ -8,7 +8,7 @@ from typing import cast
 import click
 
 from engine import control
-from engine.cli.choosing import RUNS_HELP, chosen, conclude, runs_argument
+from engine.cli.choosing import RUNS_HELP, chosen, conclude, opened, runs_argument
 from engine.cli.options import runs_option
 from engine.runqueue import Asked
 
@@ -26,5 +26,5 @@ def command(runs: tuple[str, ...], runs_dir: Path, how: str) -> None:
     `engine pause --stop`, or Ctrl-C where `engine run` was typed. Exit code 0 when all were asked, 1 when
     something was refused.
     """
-    with control.opened(runs_dir) as queue:
+    with opened(runs_dir) as queue:
         conclude(control.stop(queue, chosen(queue, runs), cast(Asked, how)))

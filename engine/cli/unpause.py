@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from engine import control
-from engine.cli.choosing import tell_who_works
+from engine.cli.choosing import opened, tell_who_works
 from engine.cli.options import runs_option
 from engine.cli.printing import console
 
@@ -19,7 +18,7 @@ def command(runs_dir: Path) -> None:
 
     Exit code 0, also when the queue wasn't paused.
     """
-    with control.opened(runs_dir) as queue:
+    with opened(runs_dir) as queue:
         was_paused = queue.is_paused()
         queue.unpause()
         console().print("the queue goes on" if was_paused else "the queue wasn't paused")
