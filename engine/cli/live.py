@@ -20,7 +20,6 @@ from engine.cli.status import (
     epochs_begun,
     fitted,
     queue_line,
-    read_progress,
     reason_line,
     remaining_s,
 )
@@ -31,7 +30,7 @@ from engine.progress import RunProgress, advance
 from engine.queuereader import QueueReading
 from engine.rundir import RunDir
 from engine.runqueue import ACTIVE, OVER, QueueRow, RunQueue
-from engine.standing import Board, Left, stand
+from engine.standing import Board, Left, progress_of, stand
 
 _MOST_ROWS = 20
 _REDRAW_S = 0.5
@@ -250,7 +249,7 @@ class LiveTable:
 
     def _progress_of(self, row: QueueRow) -> RunProgress:
         if row.run not in self._progress:  # it was worked on before this table began
-            self._progress[row.run] = read_progress(RunDir(self._queue.runs_dir / row.run))
+            self._progress[row.run] = progress_of(row, self._queue.runs_dir)
         return self._progress[row.run]
 
     def _cells(self, row: QueueRow) -> list[Text | ProgressBar]:

@@ -14,13 +14,12 @@ from rich.text import Text
 from engine.cli.options import duration, figure, runs_option
 from engine.cli.printing import console
 from engine.errors import QueueError, printable
-from engine.events import EventTail
 from engine.forecast import clock_words
-from engine.progress import RunProgress, fold
+from engine.progress import RunProgress
 from engine.queuereader import read_queue, settle_orphans
-from engine.rundir import QUEUE_FILE, RunDir
+from engine.rundir import QUEUE_FILE
 from engine.runqueue import ACTIVE, QueueRow
-from engine.standing import Board, Standing, read_queue_board
+from engine.standing import Board, Standing, progress_of, read_queue_board
 
 _WIDE = 100
 # Columns that the rest of a row takes.
@@ -40,7 +39,7 @@ STATE_LOOKS = {
 def command(runs_dir: Path, *, as_json: bool) -> None:
     """Show every run and where it stands."""
     rows = _rows(runs_dir)
-    progresses = [read_progress(RunDir(runs_dir / row.run)) for row in rows]
+    progresses = [progress_of(row, runs_dir) for row in rows]
     now = time.time()
     board, _ = read_queue_board(runs_dir, now, _BUSY_TIMEOUT_S)
     standings = {standing.row.run: standing for standing in board.standings}
@@ -72,11 +71,6 @@ def _rows(runs_dir: Path) -> list[QueueRow]:
             "`engine run` sets a damaged queue aside and rebuilds it from the run folders; `engine watch` shows those",
         )
     return list(settle_orphans(reading.rows, runs_dir).values())
-
-
-def read_progress(run_dir: RunDir) -> RunProgress:
-    """Where a run stands, from its events."""
-    return fold(EventTail(run_dir.events).read_all())
 
 
 def remaining_s(row: QueueRow, progress: RunProgress) -> float | None:

@@ -124,7 +124,10 @@ def test_the_runs_folder_may_be_named_by_option_or_environment(
 def test_status_of_a_run_whose_folder_is_gone(engine: Ask, runs: Path) -> None:
     (runs / "0001-done" / "events.jsonl").unlink()
     (runs / "0001-done").rmdir()
-    assert json.loads(engine("status", "--json").out)[0]["epoch"] == 0
+    done, broken, *_ = json.loads(engine("status", "--json").out)
+    assert (done["state"], done["epoch"], done["best_ap50"]) == ("finished", 1, 0.2)  # its row remembers
+    (runs / "0002-broken" / "events.jsonl").unlink()
+    assert broken["epoch"] == 0
 
 
 # --- logs ---
