@@ -51,6 +51,7 @@ bench: $(VENV)/.test-ready
 	$(BIN)/python -m tests.bench.augmentation
 	$(BIN)/python -m tests.bench.fuzz_recipes
 	$(BIN)/python -m tests.bench.omp_wait
+	$(BIN)/python -m tests.bench.queue_speed
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
