@@ -12,7 +12,7 @@ from engine.cli.check import examine, print_reports
 from engine.cli.options import runs_option, set_option
 from engine.cli.printing import console
 from engine.cli.rehearsing import Admitted, admit, print_forecasts
-from engine.cli.work import Manner, manner_options, work_off
+from engine.cli.work import NEVER, Manner, manner_options, work_off
 from engine.recipe.load import LoadedRecipe, recipe_hash
 from engine.runqueue import RunQueue
 
@@ -39,7 +39,7 @@ def command(
     Exit code 0 when every run finished, 1 when something failed or was refused, 130 after Ctrl-C. When
     --until has come it is 0 unless something failed; the rest waits for the next `engine run`.
     """
-    manner = Manner(runs_dir, devices, parallel, plain=plain, detach=detach, until=until)
+    manner = Manner(runs_dir, devices, parallel, plain=plain, detach=detach, until=until or NEVER)
     _ = manner.places, manner.settings  # what is wrong with them is told before everything else
     refused, admitted = False, Admitted([])
     if recipes:

@@ -44,7 +44,7 @@ _GONE = (errno.EIO, errno.EPIPE, errno.ENXIO, errno.ENOTCONN)
 # Left behind before a night's work: the check's libraries hold more memory than supervising does.
 _HEAVY = "pydantic"
 # Of `--until`: not even the end that a night that was cut short had.
-_NEVER = "never"
+NEVER = "never"
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT)?([01]\d|2[0-3]):[0-5]\d$")
 
 
@@ -59,7 +59,8 @@ class Manner:
         plain: Plain lines on a terminal too.
         detach: In a process that outlives this terminal.
         into_log: This is that process.
-        until: When work ends, as typed: "07:00", or a day and time; "" for when nothing is left.
+        until: When work ends: a day and time, `NEVER` for when nothing is left, "" for the end that a night
+            that was cut short had, if it is yet to come.
     """
 
     runs_dir: Path
@@ -127,7 +128,7 @@ def manner_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _day_and_time(_ctx: click.Context, _param: click.Parameter, words: str) -> str:
     """The time that was typed with its day, since another process may read it later."""
-    if words in ("", _NEVER):
+    if words in ("", NEVER):
         return words
     if not _TIME.match(words):
         raise click.BadParameter('write a time such as "07:00", or a day and time such as "2026-11-24T07:00"')
@@ -171,7 +172,6 @@ def work_off(
 def replace_process(manner: Manner, waited_for: Sequence[str], *, refused: bool) -> None:
     """Go on as `engine resume` in this very process, with half the memory; returns only where that can't be."""
     arguments = ["resume", "--runs", str(manner.runs_dir), *manner.options]
-    arguments += [] if manner.until else ["--until", _NEVER]
     arguments += [*(["--plain"] if manner.plain else []), *(["--refused"] if refused else [])]
     arguments += [part for run in waited_for for part in ("--for", run)]
     sys.stdout.flush()
@@ -296,7 +296,7 @@ def _work(
     stop = StopRequest()
     notices = Notices(manner.settings.notice, manner.runs_dir / NOTICES_LOG, _ring)
     shown = _Shown(queue, manner, stop, notices)
-    steward = NightSteward(queue, until=_until(queue, manner), num_places=len(places))
+    steward = NightSteward(queue, until=until_of(queue, manner), num_places=len(places))
     is_late = False
 
     def on_tick() -> None:
@@ -319,9 +319,9 @@ def _work(
     return _conclude(queue, shown.executed, waited_for, stop, refused=refused, is_late=is_late)
 
 
-def _until(queue: RunQueue, manner: Manner) -> float | None:
+def until_of(queue: RunQueue, manner: Manner) -> float | None:
     """When work ends: as asked, else as it was asked of a night that was cut short."""
-    if manner.until == _NEVER:
+    if manner.until == NEVER:
         return None
     if manner.until:
         return next_time(manner.until, time.time())

@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from engine.cli.main import _COMMANDS
+from engine.cli.work import Manner, until_of
+from engine.clock import next_time
 from engine.events import EventLog, RunEnded
 from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir
 from engine.runqueue import QueueRow, RunQueue
-from tests.builders import measured, new_run, process_environment, started, stepped, write_recipe
+from tests.builders import measured, new_run, process_environment, start_engine, started, stepped, write_recipe
 from tests.engine.cli.conftest import Ask
 
 
@@ -404,3 +407,34 @@ def test_a_folder_with_blanks_and_letters_of_all_kinds(engine: Ask, runs: Path) 
     assert engine("queue", "--runs", moved).code == 0
     assert states(moved)[2] == "held"
     assert engine("release", "3", "--runs", moved).out.splitlines()[-1].endswith(f"--runs {moved}` starts it")
+
+
+# --- the end of a night ---
+
+
+@pytest.mark.parametrize(
+    ("typed", "former", "expected"),
+    [
+        ("", None, None), ("", 50.0, None), ("", 4e9, 4e9), ("never", 4e9, None), ("2033-05-18T07:00", 4e9, "typed"),
+    ],
+    ids=["no end", "an end long past", "the end of a night cut short", "no end by will", "as typed"],
+)
+def test_until_when_work_goes_on(tmp_path: Path, typed: str, former: float | None, expected: object) -> None:
+    queue = RunQueue(tmp_path)
+    queue.set_until(former)
+    wanted = next_time(typed, 0.0) if expected == "typed" else expected
+    assert until_of(queue, Manner(tmp_path, until=typed)) == wanted
+    queue.close()
+
+
+@pytest.mark.slow
+def test_a_night_ends_on_time_and_goes_on(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path, dataset, training={"epochs": 10_000}, previews={"num_images": 0})
+    seconds = 60 - time.localtime().tm_sec
+    until = time.strftime("%H:%M", time.localtime(time.time() + seconds + 65))
+    night = start_engine(tmp_path, "run", "--no-rehearsal", str(recipe), "--until", until)
+    assert night.wait(300) == 0, night.output
+    assert "time is up" in night.output
+    [row] = rows(tmp_path / "runs").values()
+    assert (row.state, row.cause) == ("queued", "parked")
+    assert RunDir(tmp_path / "runs" / row.run).last_checkpoint.exists()
