@@ -50,6 +50,19 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+# What `engine --help` lists together; commands that are in none come last.
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    "Recipes and photos": (
+        "init", "check", "explain", "diff", "preview-data", "convert", "weights", "schema", "sample",
+    ),
+    "Training": ("run", "resume", "service", "watch", "status", "logs"),
+    "The queue": (
+        "queue", "add", "hold", "release", "stop", "cancel", "retry", "move", "priority", "pause", "unpause", "remove",
+        "clean",
+    ),
+}
+
+
 class _LazyGroup(click.Group):
     """Imports a command's module only when that command is used."""
 
@@ -76,8 +89,12 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+        listed = {name for names in _SECTIONS.values() for name in names}
+        sections = {**_SECTIONS, "Results and the rest": tuple(name for name in _COMMANDS if name not in listed)}
+        width = max(map(len, _COMMANDS))  # the same in every section
+        for title, names in sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), _COMMANDS[name][1]) for name in names if name in _COMMANDS])
 
 
 def _suggestion(word: str) -> str:
