@@ -86,7 +86,7 @@ def _plain(text: str) -> str:
         QueueError: No unit can hold it.
     """
     if any(char in text for char in "\n\r\0"):
-        raise QueueError.of("Q132", Where(text), "a unit can't name a folder with a line break", "rename the folder")
+        raise QueueError.of("Q142", Where(text), "a unit can't name a folder with a line break", "rename the folder")
     return text.replace("%", "%%")
 
 
@@ -122,7 +122,7 @@ def remove(service: Service) -> list[str]:
         QueueError: There is none, there is no systemd here, or it refuses.
     """
     if not service.path.exists():
-        raise QueueError.of("Q132", Where(str(service.path)), "there is no such service", "see `engine service status`")
+        raise QueueError.of("Q142", Where(str(service.path)), "there is no such service", "see `engine service status`")
     _need_systemd()
     _systemctl("disable", "--now", service.name)
     service.path.unlink()
@@ -163,7 +163,7 @@ def _user() -> str:
 def _need_systemd() -> None:
     if sys.platform != "linux" or shutil.which("systemctl") is None:
         raise QueueError.of(
-            "Q132", Where("systemd"), "there is no systemd here to start services",
+            "Q142", Where("systemd"), "there is no systemd here to start services",
             "have `engine resume --detach` run at login: under macOS by launchd, elsewhere by cron's @reboot",
         )
 
@@ -177,7 +177,7 @@ def _systemctl(*arguments: str) -> None:
     except (OSError, subprocess.SubprocessError) as error:
         words = str(getattr(error, "stderr", None) or error).strip()
         raise QueueError.of(
-            "Q132", Where("systemctl --user " + " ".join(arguments)), f"systemd refused: {words}",
+            "Q142", Where("systemctl --user " + " ".join(arguments)), f"systemd refused: {words}",
             "log in directly instead of by sudo or su, and see whether `systemctl --user status` works",
         ) from error
 

@@ -93,7 +93,7 @@ def launch(runs_dir: Path, options: Sequence[str]) -> int:
         time.sleep(0.05)
     if process.poll() not in (None, 0, 1):  # 0 and 1: it has been through the whole queue already
         raise QueueError.of(
-            "Q131", Where(str(log_path)), f"the detached supervisor ended at once: {_told_since(log_path, before)}",
+            "Q141", Where(str(log_path)), f"the detached supervisor ended at once: {_told_since(log_path, before)}",
             "mend what it says, or run in the foreground",
         )
     process.returncode = process.returncode if process.returncode is not None else 0  # it is nobody's child to wait for

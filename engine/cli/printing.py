@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,12 +19,20 @@ _PIPE_WIDTH = 160
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
+class _Console(Console):
+    """A console whose reader may go away: told as an error, which one command survives and the others end with."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console that never treats text as markup."""
     file = sys.stderr if stderr else sys.stdout
     # Nobody told how wide a pipe or a file is; a table cut off there would be lost.
     width = None if file.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
-    return Console(file=file, markup=False, highlight=False, emoji=False, width=width)
+    return _Console(file=file, markup=False, highlight=False, emoji=False, width=width)
 
 
 class Tell(Protocol):

@@ -58,4 +58,4 @@ def _check(names: Sequence[str]) -> None:
 
 
 def _refuse(option: str, found: str, fix: str) -> EngineError:
-    return QueueError.of("Q130", Where(option), found, fix)
+    return QueueError.of("Q140", Where(option), found, fix)
