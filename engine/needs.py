@@ -20,8 +20,8 @@ from engine.hub import cached_path, sha256_of
 from engine.queuereader import read_queue
 from engine.recipe.load import read_resolved, recipe_hash
 from engine.recipe.schema import Hardware, Model, Recipe
-from engine.rundir import QUEUE_FILE, RunDir
-from engine.runqueue import OVER, RunQueue
+from engine.rundir import RunDir
+from engine.runqueue import OVER
 from engine.weightsfile import misfit, tensor_names
 
 # Long enough for a slow line, short enough that an offline check doesn't hang.
@@ -238,20 +238,14 @@ def disk_problems(runs_dir: Path, recipes: Sequence[Recipe]) -> list[Problem]:
     count = f"{len(recipes)} run{'s' if len(recipes) > 1 else ''}"
     waiting = f" and {len(still)} queued already" if still else ""
     found = f"the checkpoints of {count}{waiting} need about {_gigabytes(needed)}, but {_gigabytes(free)} is free"
-    fix = "free some space (old runs' checkpoints/last*.pt may go), queue fewer runs, or name another disk with --runs"
+    fix = "free some space (`engine clean` tells what could go), queue fewer runs, or name another disk with --runs"
     return [Problem("E102", where, found, fix)]
 
 
 def _still_to_be_written(runs_dir: Path, new: Iterable[str]) -> Iterator[int]:
     """Bytes that each unfinished run of the queue will yet add; those of `new` hashes are counted elsewhere."""
-    if not (runs_dir / QUEUE_FILE).is_file():
-        return
-    try:
-        with contextlib.closing(RunQueue(runs_dir)) as queue:
-            rows = queue.rows()
-    except EngineError:
-        return  # told by whoever needs the queue
-    for row in rows:
+    # Only looked at: a damaged queue is told, and mended, by whoever needs it.
+    for row in read_queue(runs_dir).rows.values():
         if row.state in OVER or row.recipe_hash in new:
             continue
         run_dir = RunDir(runs_dir / row.run)
