@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -344,9 +345,13 @@ class _Supervisor:
             elif start is not None and start > time.time():
                 clock = time.strftime("%a %H:%M", time.localtime(start))
                 words = f"waiting until {clock}, when the next run may start"
-        if words and words.split("needs")[0] != self._told.split("needs")[0]:
+            elif start is not None and (first := self.queue.rows_in("queued")[:1]) and first[0].reason:
+                words = f"{first[0].run} waits: {first[0].reason}"
+        # Amounts of memory and disk change all the time; the reason is told once.
+        gist = re.sub(r"\d+(\.\d+)?", "", words)
+        if words and gist != self._told:
             self.observer.on_note(words)
-        self._told = words
+        self._told = gist
 
     # --- beginning and end ---
 

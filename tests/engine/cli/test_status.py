@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,9 +12,9 @@ import pytest
 
 from engine.events import EventLog, RunEnded
 from engine.forecast import Figures, Forecast, forecast_bytes
-from engine.rundir import SUPERVISOR_LOCK, RunDir
+from engine.rundir import SUPERVISOR_LOCK, FileLock, RunDir
 from engine.runqueue import RunQueue
-from tests.builders import measured, new_run, started, stepped
+from tests.builders import measured, new_run, process_environment, started, stepped
 from tests.engine.cli.conftest import Ask
 
 # What the first issue promises to scripts.
@@ -160,6 +162,33 @@ def test_an_empty_and_a_missing_log(engine: Ask, runs: Path) -> None:
 def test_following_a_run_that_is_over_ends(engine: Ask, runs: Path) -> None:
     RunDir(runs / "0001-done").worker_log.write_text("a\n")
     assert engine("logs", "1", "--follow").out == "a\n"
+
+
+def test_a_log_that_grew_too_long_is_printed_from_its_beginning(engine: Ask, runs: Path) -> None:
+    run_dir = RunDir(runs / "0001-done")
+    run_dir.worker_log_first.write_text("a\n")
+    run_dir.worker_log_before.write_text("y\n")
+    run_dir.worker_log.write_text("z\n")
+    assert engine("logs", "1").out == "a\n[... some of the log may not have been kept ...]\ny\nz\n"
+    assert engine("logs", "1", "-n", "1").out == "z\n"
+
+
+def test_following_goes_on_in_the_new_part_of_a_log(runs: Path) -> None:
+    run_dir = RunDir(runs / "0001-done")
+    run_dir.worker_log.write_text("a\n")
+    lock = FileLock(run_dir.worker_lock)
+    assert lock.acquire()
+    command = [sys.executable, "-m", "engine.cli.main", "logs", "1", "-f", "--runs", str(runs)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=process_environment()) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "a\n"
+        with run_dir.worker_log.open("a") as file:
+            file.write("b\n")
+        run_dir.worker_log.rename(run_dir.worker_log_first)
+        run_dir.worker_log.write_text("c\n")
+        assert [process.stdout.readline() for _ in range(2)] == ["b\n", "c\n"]
+        lock.release()
+        assert process.wait(20) == 0
 
 
 def test_a_letter_across_two_pieces_of_a_long_log_is_whole(
