@@ -121,9 +121,10 @@ def stand(reading: QueueReading, *, is_supervised: bool, now: float, left: Mappi
         rows = _as_planned(rows, until - now, left)
     forecast = _forecast(rows, now, left)
     standings = []
+    num_at_work = sum(row.state in ACTIVE for row in rows)
     for index, row in enumerate(rows):
-        ahead = rows[:index]
-        turn = sum(other.state == "queued" for other in ahead) + 1 if row.state == "queued" else None
+        ahead = f"after {rows[0].run}" if index == 1 else f"after {index} runs" if index else ""
+        turn = index - num_at_work + 1 if row.state == "queued" else None
         done_at = forecast.done_at.get(row.run)
         standings.append(
             Standing(
@@ -165,7 +166,7 @@ def _forecast(rows: Sequence[QueueRow], now: float, left: Mapping[str, Left]) ->
 
 
 def _why(
-    row: QueueRow, ahead: Sequence[QueueRow], paused: str | None, now: float, until: float | None,
+    row: QueueRow, ahead: str, paused: str | None, now: float, until: float | None,
     done_at: float | None, *, is_supervised: bool,
 ) -> list[Reason]:
     if row.state in ACTIVE:
@@ -184,19 +185,12 @@ def _why(
             Reason(f"not before {clock_words(row.not_before, now)}", f"`engine release {row.number}` lets it start")
         )
     if ahead:
-        why.append(_behind(row, ahead))
+        why.append(Reason(ahead, f"`engine move {row.number} --first` puts it first"))
     if until is not None and done_at is not None and done_at > until:
         why.append(Reason(f"should not be done by {clock_words(until, now)}, when work ends; goes on another day"))
     if row.reason and row.cause != "no space":
         why.append(Reason(row.reason))
     return why if any(not reason.is_general for reason in why) else [*why, Reason("is next")]
-
-
-def _behind(row: QueueRow, ahead: Sequence[QueueRow]) -> Reason:
-    fix = f"`engine move {row.number} --first` puts it first"
-    if len(ahead) == 1:
-        return Reason(f"after {ahead[0].run}", fix)
-    return Reason(f"after {len(ahead)} runs", fix)
 
 
 # --- reading ---
