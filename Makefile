@@ -51,6 +51,9 @@ bench: $(VENV)/.test-ready
 	$(BIN)/python -m tests.bench.augmentation
 	$(BIN)/python -m tests.bench.fuzz_recipes
 	$(BIN)/python -m tests.bench.omp_wait
+	$(BIN)/python -m tests.bench.supervisor_cost
+	$(BIN)/python -m tests.bench.start_together
+	$(BIN)/python -m tests.bench.torture
 	$(BIN)/python -m tests.bench.queue_speed
 
 clean:
