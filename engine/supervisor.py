@@ -16,15 +16,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.attempts import Attempt, record, still_ours
 from engine.errors import QueueError
-from engine.executors import WHOLE_MACHINE, Execution, Executor, Place
+from engine.executors import WHOLE_MACHINE, Executor, Place
 from engine.guarded import GuardedProcess
 from engine.queuefile import QueueUnavailable
 from engine.room import Room
 from engine.rundir import SUPERVISOR_LOCK, FileLock, RunDir
 from engine.runqueue import ACTIVE, QueueRow, RunQueue
-from engine.steward import FirstComeSteward, Parking, Steward
-from engine.verdict import MAX_DEATHS, Verdict, checkpoint_of, got_further, judge_exit, judge_interrupted
+from engine.steward import FirstComeSteward, Steward
+from engine.verdict import Verdict, checkpoint_of, got_further, judge_interrupted
 
 _POLL_S = 0.2
 _IDLE_POLL_S = 1.0
@@ -107,35 +108,6 @@ def supervise(
             report.wait()
 
 
-@dataclass
-class _Work:
-    """An attempt, from its claim until its end is recorded.
-
-    Attributes:
-        row: The run as the queue had it last.
-        place: Where it is executed.
-        execution: Its execution; None when it couldn't be started.
-        verdict: How it ended, once that is known.
-        checkpoint: The last checkpoint when it began.
-        asked: 1 once it was asked to save and end, 2 once it was killed on purpose.
-        parking: Why it makes room, when it does.
-        adopted: A former supervisor started it.
-        got_further: It wrote a checkpoint.
-        since: When it began, by the monotonic clock.
-    """
-
-    row: QueueRow
-    place: Place
-    execution: Execution | None = None
-    verdict: Verdict | None = None
-    checkpoint: str = ""
-    asked: int = 0
-    parking: Parking | None = None
-    adopted: bool = False
-    got_further: bool = False
-    since: float = field(default_factory=time.monotonic)
-
-
 class _Supervisor:
     """The loop's memory."""
 
@@ -145,7 +117,7 @@ class _Supervisor:
     ) -> None:
         self.queue, self.executor, self.lock, self.stop, self.observer = queue, executor, lock, stop, observer
         self.places, self.steward = tuple(places), steward
-        self.at_work: list[_Work] = []
+        self.at_work: list[Attempt] = []
         self.reports: list[GuardedProcess] = []
         self.room = Room()
         self._refused: list[tuple[QueueRow, str]] = []
@@ -194,9 +166,9 @@ class _Supervisor:
     def _settle(self) -> None:
         for work in list(self.at_work):
             if work.verdict is None and work.execution is not None and (code := work.execution.poll()) is not None:
-                work.verdict = self._judge(work, code)
+                work.judge(self.run_dir(work.row), code)
             if work.verdict is not None:
-                ended = self._record(work, work.verdict)
+                ended = self._record(work)
                 self.at_work.remove(work)
                 self._next_look = 0.0
                 if ended is not None and work.adopted and ended.state == "queued":
@@ -205,41 +177,11 @@ class _Supervisor:
                     self.observer.on_end(ended)
                     self.reports.extend(_draw_curves(self.run_dir(work.row)))
 
-    def _judge(self, work: _Work, code: int) -> Verdict:
-        run_dir = self.run_dir(work.row)
-        if work.adopted:
-            return judge_interrupted(run_dir, work.row.attempt)
-        work.got_further = checkpoint_of(run_dir) != work.checkpoint
-        return judge_exit(run_dir, work.row.attempt, code, stop_level=work.asked)
-
-    def _record(self, work: _Work, verdict: Verdict) -> QueueRow | None:
-        """Write down how an attempt ended; None when another process has settled it."""
-        if work.row.state not in ACTIVE:  # left by a supervisor whose queue is lost
-            return None
-        row = self._fresh(work.row)
-        if row is None:
+    def _record(self, work: Attempt) -> QueueRow | None:
+        ended = record(self.queue, work)
+        if ended is None and work.row.state in ACTIVE:
             self.observer.on_note(f"{work.row.run}: another process took it out of this one's hands")
-            return None
-        if verdict.died:
-            if work.got_further:
-                row = self.queue.reset_interruptions(row)
-            return self.queue.interrupted(row, verdict.reason, verdict.cause, limit=MAX_DEATHS)
-        row = self.queue.reset_interruptions(row)
-        if verdict.state == "failed":
-            return self.queue.fail(row, verdict.reason, verdict.cause)
-        if verdict.state == "queued" and work.parking is not None:
-            return self.queue.park(row, work.parking.reason, work.parking.not_before, work.parking.cause)
-        return self.queue.finish(row, verdict.state, verdict.reason, verdict.cause)
-
-    def _fresh(self, row: QueueRow) -> QueueRow | None:
-        """The run as the queue has it now; None when it is no longer this supervisor's."""
-        try:
-            now = self.queue.row(row.run)
-        except QueueUnavailable:
-            raise
-        except QueueError:
-            return None
-        return now if now.attempt == row.attempt and now.state in ACTIVE else None
+        return ended
 
     # --- what is asked ---
 
@@ -263,7 +205,7 @@ class _Supervisor:
                 self.observer.on_note(f"{work.row.run}: {parking.reason}")
                 self._ask(work, 1)
 
-    def _ask(self, work: _Work, level: int) -> None:
+    def _ask(self, work: Attempt, level: int) -> None:
         if level <= work.asked or work.execution is None or work.verdict is not None:
             return
         work.asked = level
@@ -272,7 +214,7 @@ class _Supervisor:
         else:
             work.execution.kill()
         with contextlib.suppress(QueueError):  # only told; what was asked counts
-            if (row := self._fresh(work.row)) is not None and row.state == "running":
+            if (row := still_ours(self.queue, work.row)) is not None and row.state == "running":
                 self.queue.mark_stopping(row)
 
     # --- what may start ---
@@ -320,7 +262,7 @@ class _Supervisor:
 
     def _start(self, row: QueueRow, place: Place) -> None:
         run_dir = self.run_dir(row)
-        work = _Work(row, place, checkpoint=checkpoint_of(run_dir))
+        work = Attempt(row, place, checkpoint=checkpoint_of(run_dir))
         self.at_work.append(work)
         try:
             work.execution = self.executor.start(run_dir, row.attempt, place)
@@ -363,7 +305,7 @@ class _Supervisor:
                 continue
             further = got_further(run_dir)
             execution = self.executor.adopt(run_dir)
-            work = _Work(row, Place(), execution, adopted=True, got_further=further)
+            work = Attempt(row, Place(), execution, adopted=True, got_further=further)
             if execution is not None:
                 words = "its worker outlived the last supervisor and is saving; waiting for it"
                 self.observer.on_note(f"{row.run}: {words}")

@@ -55,7 +55,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_killed_worker_fails_its_run_and_the_queue_goes_on(
     queue: RunQueue, tmp_path: Path, dataset: Path, environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.supervisor.MAX_DEATHS", 1)
+    monkeypatch.setattr("engine.attempts.MAX_DEATHS", 1)
     for name, epochs in (("first", 1), ("middle", 1000), ("third", 1)):
         recipe = load_recipe(write_recipe(tmp_path, dataset, name, training={"epochs": epochs}, **QUICK_RUN))
         enqueue_recipe(queue, recipe)
