@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_plain_lines_tell_a_resumed_run_without_its_past(queue: RunQueue, row: Q
     write(run_dir, RunEnded(outcome="stopped", reason="asked", time=4))
     output = io.StringIO()
     show = PlainLines(Console(file=output, width=200), queue.runs_dir)
-    show.start(row)
+    show.start(replace(row, attempt=2))
     show.tick()
     rewind(run_dir.events, saved_at)
     write(run_dir, started(attempt=2, first_step=5), MessageEvent(level="note", text="going on"), measured(1))
