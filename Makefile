@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SAMPLE := sample_dataset
 
-.PHONY: run test check lint types imports unit slow bench clean
+.PHONY: run test check lint types imports unit slow bench torture clean
 
 run: $(VENV)/.run-ready
 	$(BIN)/engine sample $(SAMPLE) --if-absent
@@ -52,9 +52,12 @@ bench: $(VENV)/.test-ready
 	$(BIN)/python -m tests.bench.fuzz_recipes
 	$(BIN)/python -m tests.bench.omp_wait
 	$(BIN)/python -m tests.bench.supervisor_cost
-	$(BIN)/python -m tests.bench.start_together
-	$(BIN)/python -m tests.bench.torture
 	$(BIN)/python -m tests.bench.queue_speed
+
+# Signal 9 to each process and each pair, 110 times (twenty minutes); two supervisors at the same moment, 50 times.
+torture: $(VENV)/.test-ready
+	$(BIN)/python -m tests.bench.torture --trials 110
+	$(BIN)/python -m tests.bench.start_together
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,6 @@
-"""Signal 9 to each process and each pair, at random moments: `python -m tests.bench.torture`.
+"""Signal 9 to each process, each pair and all at once, at random moments: `python -m tests.bench.torture`.
 
-A queue of three runs is worked off while supervisor, guardian, worker and loader are killed, alone and
-in pairs. After each blow: is everything that should be gone, gone within 5 s? In the end: has every run
+A queue of three runs is worked off while supervisor, guardian, worker and loader are killed. After each blow: is everything that should be gone, gone within 5 s? In the end: has every run
 finished, once, with neither gap nor repeat in its log, and (real workers) with the very weights of a run
 that nobody disturbed? `--fake` takes workers without torch, which makes a trial a second instead of ten.
 """
@@ -31,7 +30,7 @@ from engine.rundir import RunDir, list_run_dirs
 from tests.builders import make_voc_dataset, process_environment, write_recipe
 
 ROLES = ("supervisor", "guardian", "worker", "loader")
-VICTIMS = [*((role,) for role in ROLES), *itertools.combinations(ROLES, 2)]
+VICTIMS = [*((role,) for role in ROLES), *itertools.combinations(ROLES, 2), ROLES]
 NAMES = ("anna", "bert", "carl")
 GONE_WITHIN_S = 5.0
 # Blows in a row before a new checkpoint: a run may die this often without being given up.
@@ -378,7 +377,7 @@ def main() -> int:
     os.nice(5)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as folder:
-        steps = arguments.steps or (200 if arguments.fake else 600)
+        steps = arguments.steps or (200 if arguments.fake else 300)
         figures = torture(Path(folder), arguments.trials, fake=arguments.fake, seed=arguments.seed, num_steps=steps)
     return 0 if figures.is_clean() else 1
 
