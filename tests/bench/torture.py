@@ -1,8 +1,9 @@
 """Signal 9 to each process, each pair and all at once, at random moments: `python -m tests.bench.torture`.
 
-A queue of three runs is worked off while supervisor, guardian, worker and loader are killed. After each blow: is everything that should be gone, gone within 5 s? In the end: has every run
-finished, once, with neither gap nor repeat in its log, and (real workers) with the very weights of a run
-that nobody disturbed? `--fake` takes workers without torch, which makes a trial a second instead of ten.
+A queue of three runs is worked off while supervisor, guardian, worker and loader are killed. After each
+blow: is everything that should be gone, gone within 5 s? In the end: has every run finished, once, with
+neither gap nor repeat in its log, and (real workers) with the very weights of a run that nobody
+disturbed? `--fake` takes workers without torch, which makes a trial a second instead of ten.
 """
 
 from __future__ import annotations
