@@ -10,130 +10,43 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from engine.errors import QueueError, Where
 from engine.events import EventTail
 from engine.progress import fold
-from engine.queuefile import QueueUnavailable, figures_json, immediate, is_damage, keep_decision, open_queue, take_in
-from engine.rundir import QUEUE_FILE, REMOVED_DIR, RunDir, run_number, sync_all
-
-State = Literal["queued", "held", "running", "stopping", "finished", "failed", "cancelled"]
-ACTIVE: tuple[State, ...] = ("running", "stopping")
-WAITING: tuple[State, ...] = ("queued", "held")
-OVER: tuple[State, ...] = ("finished", "failed", "cancelled")
-
-# What a person asked of a run at work. "put back": save, end, and wait for another turn.
-Asked = Literal["", "stop after epoch", "put back", "stop", "cancel", "kill"]
-ALL_ASKED: tuple[Asked, ...] = ("", "stop after epoch", "put back", "stop", "cancel", "kill")
-
-_COLUMNS = (
-    "run, number, recipe_path, recipe_hash, state, attempt, reason, cause, queued_at, started_at, ended_at, "
-    "priority, retries_left, not_before, position, asked, interruptions, device, max_hours, figures"
+from engine.queuefile import QueueFile, healing, immediate
+from engine.queuerebuild import figures_json, keep_decision, take_in
+from engine.queuerows import (
+    ACTIVE,
+    ALL_ASKED,
+    COLUMNS,
+    IN_ORDER,
+    OVER,
+    WAITING,
+    Asked,
+    NewRun,
+    QueueRow,
+    State,
+    after_request,
 )
-_IN_ORDER = "ORDER BY priority DESC, position, number"
+from engine.rundir import REMOVED_DIR, RunDir, run_number, sync_all
 
-
-@dataclass(frozen=True, slots=True)
-class QueueRow:
-    """One run as the queue knows it; times are seconds since 1970, UTC.
-
-    Runs of higher priority go first, among equals the one of lower `position`. `retries_left` is how
-    often a failed run may still be tried again, `not_before` the time before which it isn't started,
-    `asked` what a person wants of it while it is at work, `interruptions` how many attempts in a row
-    died without a word, `device` what the attempt at work was given, `max_hours` how long it may be
-    worked on in a row, `figures` what it had achieved when it was over (see `queuefile.figures_progress`).
-    """
-
-    run: str
-    number: int
-    recipe_path: str
-    recipe_hash: str
-    state: State
-    attempt: int
-    reason: str
-    cause: str
-    queued_at: float
-    started_at: float | None
-    ended_at: float | None
-    priority: int = 0
-    retries_left: int = 0
-    not_before: float | None = None
-    position: float = 0.0
-    asked: Asked = ""
-    interruptions: int = 0
-    device: str = ""
-    max_hours: float | None = None
-    figures: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run to be queued.
-
-    Attributes:
-        name: The recipe's name; the run's id becomes `<number>-<name>`.
-        recipe_path: Where the recipe came from, for people.
-        recipe_hash: Hash of the resolved recipe; an unfinished run with the same one isn't queued twice.
-        create: Fills the run directory it is given (recipe and resolved form); needn't sync what it writes.
-        priority: Runs of higher priority go first.
-        retries: How often the run is tried again after a failure.
-        not_before: Seconds since 1970, UTC, before which it isn't started.
-        max_hours: Hours in a row that it may be worked on.
-        held: It isn't started until it is released.
-    """
-
-    name: str
-    recipe_path: str
-    recipe_hash: str
-    create: Callable[[RunDir], None]
-    priority: int = 0
-    retries: int = 0
-    not_before: float | None = None
-    max_hours: float | None = None
-    held: bool = False
-
+__all__ = [
+    "ACTIVE", "ALL_ASKED", "OVER", "WAITING", "Asked", "Choose", "NewRun", "QueueRow", "RunQueue", "State",
+    "after_request",
+]
 
 # Picks one of the queued runs whose time has come, given in order; None to start none of them now.
 Choose = Callable[[Sequence[QueueRow]], QueueRow | None]
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
-
-def _healing(
-    method: Callable[Concatenate[RunQueue, _P], _T]
-) -> Callable[Concatenate[RunQueue, _P], _T]:
-    """Let a method survive that the file is damaged or replaced meanwhile, and tell in words that it can't be used."""
-
-    @functools.wraps(method)
-    def healed(self: RunQueue, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            if self._db.in_transaction:  # of `together`, which can't be begun again in the middle
-                return method(self, *args, **kwargs)
-            self._follow_replacement()
-            try:
-                return method(self, *args, **kwargs)
-            except sqlite3.DatabaseError as error:
-                if not is_damage(error):
-                    raise
-                self._reopen()
-                return method(self, *args, **kwargs)
-        except sqlite3.Error as error:
-            raise self._unavailable(error) from error
-
-    return healed
-
-
-class RunQueue:
+class RunQueue(QueueFile):
     """The queue of a runs folder. Open one per process; cheap to open.
 
     Args:
@@ -144,60 +57,19 @@ class RunQueue:
         QueueError: The folder can't be written, or the file is of a newer version.
     """
 
-    def __init__(self, runs_dir: Path, on_rebuild: Callable[[str], None] | None = None) -> None:
-        self.runs_dir = runs_dir
-        self._path = runs_dir / QUEUE_FILE
-        self._on_rebuild = on_rebuild
-        try:
-            runs_dir.mkdir(parents=True, exist_ok=True)
-            self._open()
-        except (OSError, sqlite3.Error) as error:
-            raise self._unavailable(error) from error
-
-    def _open(self) -> None:
-        self._db = open_queue(self.runs_dir, self._on_rebuild)
-        self._inode = self._inode_now()
-
-    def _unavailable(self, error: Exception) -> QueueUnavailable:
-        unavailable = QueueUnavailable.of(
-            "Q101", str(self._path), f"the queue can't be used: {error}",
-            "make the runs folder writable and see that its disk isn't full, or name another folder with --runs",
-        )
-        assert isinstance(unavailable, QueueUnavailable)
-        return unavailable
-
-    def _inode_now(self) -> int | None:
-        try:
-            return self._path.stat().st_ino
-        except FileNotFoundError:
-            return None
-
-    def _follow_replacement(self) -> None:
-        """Another process may have set a damaged file aside; go on with the new one."""
-        if self._inode_now() != self._inode:
-            self._reopen()
-
-    def _reopen(self) -> None:
-        self._db.close()
-        self._open()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
     # --- reading ---
 
-    @_healing
+    @healing
     def rows(self) -> list[QueueRow]:
         """Every run, by number."""
         return self._select("ORDER BY number")
 
-    @_healing
+    @healing
     def rows_in(self, *states: State) -> list[QueueRow]:
         """The runs in some states, in the order in which they get their turn."""
         return self._in_states(states)
 
-    @_healing
+    @healing
     def row(self, run: str) -> QueueRow:
         """One run.
 
@@ -206,17 +78,17 @@ class RunQueue:
         """
         return self._row(run)
 
-    @_healing
+    @healing
     def requests(self) -> list[QueueRow]:
         """Runs at work of which a person asked something; cheap enough to ask many times a second."""
         return self._select("WHERE state IN ('running', 'stopping') AND asked != ''")
 
     def _select(self, rest: str, values: Iterable[object] = ()) -> list[QueueRow]:
-        found = self._db.execute(f"SELECT {_COLUMNS} FROM runs {rest}", tuple(values))
+        found = self._db.execute(f"SELECT {COLUMNS} FROM runs {rest}", tuple(values))
         return [QueueRow(*row) for row in found]
 
     def _in_states(self, states: Sequence[State]) -> list[QueueRow]:
-        return self._select(f"WHERE state IN ({','.join('?' * len(states))}) {_IN_ORDER}", states)
+        return self._select(f"WHERE state IN ({','.join('?' * len(states))}) {IN_ORDER}", states)
 
     def _row(self, run: str) -> QueueRow:
         found = self._select("WHERE run = ?", (run,))
@@ -226,7 +98,7 @@ class RunQueue:
 
     # --- adding ---
 
-    @_healing
+    @healing
     def enqueue(self, new_runs: Sequence[NewRun]) -> list[tuple[QueueRow, bool]]:
         """Queue runs, all or none.
 
@@ -285,7 +157,7 @@ class RunQueue:
 
     # --- working on runs: for the supervisor ---
 
-    @_healing
+    @healing
     def claim(self, choose: Choose = lambda rows: rows[0]) -> QueueRow | None:
         """Take the next queued run whose time has come: it becomes "running" with a new attempt number.
 
@@ -297,7 +169,7 @@ class RunQueue:
         """
         with immediate(self._db):
             due = self._select(
-                f"WHERE state = 'queued' AND COALESCE(not_before, 0) <= ? {_IN_ORDER}", (time.time(),)
+                f"WHERE state = 'queued' AND COALESCE(not_before, 0) <= ? {IN_ORDER}", (time.time(),)
             )
             row = choose(due) if due and self._setting("paused") is None else None
             if row is None:
@@ -309,12 +181,12 @@ class RunQueue:
             )
             return self._row(row.run)
 
-    @_healing
+    @healing
     def mark_stopping(self, row: QueueRow) -> QueueRow:
         """A running run was asked to stop."""
         return self._transition(row, "stopping")
 
-    @_healing
+    @healing
     def finish(self, row: QueueRow, state: State, reason: str = "", cause: str = "") -> QueueRow:
         """Record how an attempt ended; "queued" means that it waits to go on.
 
@@ -322,7 +194,7 @@ class RunQueue:
         """
         return self._end(row, state, reason, cause)
 
-    @_healing
+    @healing
     def fail(self, row: QueueRow, reason: str, cause: str) -> QueueRow:
         """Record a failure; a run with tries left waits to be tried again."""
         if not row.retries_left:
@@ -331,14 +203,14 @@ class RunQueue:
         words = f"failed ({cause}) and is tried again, {left} more {'try' if left == 1 else 'tries'} left: {reason}"
         return self._end(row, "queued", words, cause, retries_left=left)
 
-    @_healing
+    @healing
     def park(
         self, row: QueueRow, reason: str, not_before: float | None = None, cause: str = "parked"
     ) -> QueueRow:
         """A run that was saved and stopped to make room waits for another turn; `not_before`: no sooner."""
         return self._end(row, "queued", reason, cause, not_before=not_before)
 
-    @_healing
+    @healing
     def interrupted(self, row: QueueRow, reason: str, cause: str, *, limit: int) -> QueueRow:
         """An attempt died without a word: the run goes on, unless that happened `limit` times in a row."""
         times = row.interruptions + 1
@@ -346,19 +218,19 @@ class RunQueue:
             return self._end(row, "queued", reason, "", interruptions=times)
         return self._end(row, "failed", f"{reason}; that happened {times} times in a row", cause, interruptions=times)
 
-    @_healing
+    @healing
     def note(self, row: QueueRow, reason: str, cause: str = "") -> QueueRow:
         """Tell why a queued run isn't started, or that nothing keeps it any more (""); writes only what is new."""
         if (row.reason, row.cause) == (reason, cause):
             return row
         return self._transition(row, row.state, reason=reason, cause=cause)
 
-    @_healing
+    @healing
     def set_device(self, row: QueueRow, device: str) -> QueueRow:
         """Tell which device the attempt at work was given."""
         return self._transition(row, row.state, device=device)
 
-    @_healing
+    @healing
     def reset_interruptions(self, row: QueueRow) -> QueueRow:
         """The attempt at work got somewhere; what died before it no longer counts."""
         return self._transition(row, row.state, interruptions=0) if row.interruptions else row
@@ -377,39 +249,39 @@ class RunQueue:
 
     # --- the queue as a whole ---
 
-    @_healing
+    @healing
     def pause(self, reason: str) -> None:
         """Start nothing new until `unpause`; runs at work go on."""
         self._set("paused", reason)
 
-    @_healing
+    @healing
     def unpause(self) -> None:
         """Start runs again."""
         self._set("paused", None)
 
-    @_healing
+    @healing
     def is_paused(self) -> bool:
         """Whether nothing new may be started."""
         return self._setting("paused") is not None
 
-    @_healing
+    @healing
     def set_until(self, until: float | None) -> None:
         """Tell until when the supervisor works, in seconds since 1970; None for no end."""
         self._set("until", None if until is None else repr(until))
 
-    @_healing
+    @healing
     def until(self) -> float | None:
         """Until when the supervisor works, in seconds since 1970."""
         told = self._setting("until")
         return None if told is None else float(told)
 
-    @_healing
+    @healing
     def next_start(self) -> float | None:
         """When the first queued run may start, seconds since 1970; None when nothing is queued."""
         found = self._db.execute("SELECT MIN(COALESCE(not_before, 0)) FROM runs WHERE state = 'queued'").fetchone()
         return None if found[0] is None else float(found[0])
 
-    @_healing
+    @healing
     def close_when_empty(self, let_go: Callable[[], None]) -> bool:
         """Give up being the supervisor only if nothing is queued, with no gap for a new run.
 
@@ -435,20 +307,7 @@ class RunQueue:
 
     # --- what a person changes: for control.py ---
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Make several changes in one transaction: a thousand then wait for the disk once, and nobody sees half.
-
-        A change that is refused within it leaves the others as they are.
-        """
-        self.is_paused()  # notices a file that was replaced or damaged, before the transaction begins
-        try:
-            with immediate(self._db):
-                yield
-        except sqlite3.Error as error:
-            raise self._unavailable(error) from error
-
-    @_healing
+    @healing
     def change(self, row: QueueRow, state: State, /, **values: object) -> QueueRow:
         """Move a run to a state, if it is as `row` says.
 
@@ -457,7 +316,7 @@ class RunQueue:
         """
         return self._transition(row, state, **values)
 
-    @_healing
+    @healing
     def rearrange(self, arrange: Callable[[list[QueueRow]], Sequence[QueueRow]]) -> None:
         """Change the order of the runs that wait.
 
@@ -473,7 +332,7 @@ class RunQueue:
                     "UPDATE runs SET position = ?, priority = ? WHERE run = ?", (position, row.priority, row.run)
                 )
 
-    @_healing
+    @healing
     def remove(self, row: QueueRow) -> Path | None:
         """Take a run that nobody works on out of the queue; its folder moves to `removed/`.
 
@@ -494,7 +353,7 @@ class RunQueue:
             folder.rename(kept)
         return kept
 
-    @_healing
+    @healing
     def bring_back(self, run: str) -> QueueRow:
         """Bring a removed run back; unless it is over it is held.
 
@@ -537,12 +396,3 @@ class RunQueue:
                 f'the run is no longer "{row.state}" (attempt {row.attempt}); another process changed it',
                 "look again with `engine queue`",
             )
-
-
-def after_request(asked: Asked, state: State, reason: str) -> tuple[State, str]:
-    """What becomes of a run that would go on, given what a person asked while it was at work."""
-    if state != "queued" or asked in ("", "put back"):
-        return state, reason
-    if asked == "cancel":
-        return "cancelled", "cancelled on request" + (f"; {reason}" if reason else "")
-    return "held", f"{reason or 'stopped on request'}; `engine release` lets it go on"

@@ -15,8 +15,8 @@ from engine.events import EventTail
 from engine.forecast import QueueForecast, Waiting, clock_words, forecast_queue, left_of, read_forecast
 from engine.planning import Candidate, plan
 from engine.progress import RunProgress, fold
-from engine.queuefile import figures_progress
 from engine.queuereader import QueueReading, read_queue, settle_orphans
+from engine.queuerebuild import figures_progress
 from engine.rundir import RunDir
 from engine.runqueue import ACTIVE, OVER, Asked, QueueRow
 

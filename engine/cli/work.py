@@ -26,7 +26,7 @@ from engine.clock import next_time
 from engine.executors.places import make_places
 from engine.night import NightSteward
 from engine.notice import Notices, queue_notice, run_notice
-from engine.queuefile import figures_progress
+from engine.queuerebuild import figures_progress
 from engine.rundir import NOTICES_LOG, SUPERVISOR_LOG
 from engine.runqueue import QueueRow, RunQueue
 from engine.settings import Settings, read_settings

@@ -20,7 +20,8 @@ from engine import control
 from engine.adding import new_run
 from engine.events import EventLog, RunEnded
 from engine.progress import fold
-from engine.queuefile import figures_json, immediate
+from engine.queuefile import immediate
+from engine.queuerebuild import figures_json
 from engine.recipe.load import LoadedRecipe, load_recipes
 from engine.rundir import RunDir
 from engine.runqueue import RunQueue
@@ -110,9 +111,9 @@ def main() -> None:
             queue.requests()
         print(f"asked what is requested: {(time.perf_counter() - begun) * 1000:.0f} microseconds")
         queue.close()
-        for arguments in (("--version",), ("queue",), ("queue", "--json"), ("explain", "1"), ("hold", f"{num_finished + 1}")):
-            print(f"engine {' '.join(arguments)}: {command_s(runs_dir, *arguments):.2f} s" if arguments[0] != "--version"
-                  else f"engine --version: {version_s():.2f} s")
+        print(f"engine --version: {version_s():.2f} s")
+        for arguments in (("queue",), ("queue", "--json"), ("explain", "1"), ("hold", f"{num_finished + 1}")):
+            print(f"engine {' '.join(arguments)}: {command_s(runs_dir, *arguments):.2f} s")
 
 
 def version_s() -> float:

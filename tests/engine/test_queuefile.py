@@ -17,8 +17,9 @@ from engine import control
 from engine.errors import QueueError
 from engine.events import EventLog, RunEnded
 from engine.progress import fold
-from engine.queuefile import SCHEMA_VERSION, QueueUnavailable, figures_json, figures_progress
+from engine.queuefile import SCHEMA_VERSION, QueueUnavailable
 from engine.queuereader import read_queue
+from engine.queuerebuild import figures_json, figures_progress
 from engine.rundir import QUEUE_FILE, RunDir
 from engine.runqueue import NewRun, QueueRow, RunQueue
 from tests.builders import measured, new_run, process_environment, started, stepped
