@@ -156,6 +156,7 @@ class ExecutorConformance:
         execution.kill()
         assert end_of(execution) == -9
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an orphan in a session of its own is lost sight of")
     @pytest.mark.parametrize("way", ["killed on purpose", "killed by a stranger", "ended by itself"])
     def test_an_ended_worker_leaves_no_process_behind(self, run_dir: RunDir, way: str) -> None:
         program = HAS_FAMILY.replace("time.sleep(60)\n", "time.sleep(1)\n") if way == "ended by itself" else HAS_FAMILY
