@@ -20,13 +20,15 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from typing import Literal
 
 from engine.attempt import Lesson, learn, leave_notes
+from engine.devicememory import apply_memory_limit
 from engine.errors import DataError, EngineError, RecipeError, TrainingError, WeightsError
 from engine.events import EventLog, MessageEvent, RecoveryEvent, RunEnded, rewind
 from engine.guarded import GRACE_S
-from engine.machine import limit_process_memory, memory_limit_bytes
 from engine.models.checkpoint import Content, load_newest, remove_leftovers
+from engine.models.detector import pick_device
 from engine.recipe.load import read_resolved
 from engine.recipe.schema import Recipe
 from engine.rundir import EXIT_FAILED, EXIT_FINISHED, EXIT_LOCKED, EXIT_STALLED, EXIT_STOPPED, FileLock, RunDir
@@ -36,6 +38,8 @@ from engine.training.watchdog import Watchdog
 
 log = logging.getLogger("engine.worker")
 
+# Not an exit code: the worker replaces itself by a fresh one.
+_RESTART = -1
 # A reader that looks whether the lock is held takes it for an instant.
 _LOCK_PATIENCE_S = 5.0
 
@@ -60,9 +64,13 @@ def main() -> int:
         return EXIT_LOCKED
     stop = _listen_for_stop()
     try:
-        return _run(run_dir, arguments.attempt, stop, arguments.device)
+        code = _run(run_dir, arguments.attempt, stop, arguments.device)
     finally:
         lock.release()
+    if code == _RESTART:
+        # The same process to everyone who watches it: its number, its lifeline and its marks stay.
+        os.execv(sys.executable, [sys.executable, "-m", "engine.worker", *sys.argv[1:]])  # noqa: S606 - no shell wanted
+    return code
 
 
 def _listen_for_stop() -> threading.Event:
@@ -114,18 +122,22 @@ def _run(run_dir: RunDir, attempt: int, stop: threading.Event, device: str | Non
                 events.append(MessageEvent(level="warning", text=warning))
             recipe, micro_batch_size = _taught(recipe, lesson, resume_from, events)
             leave_notes(run_dir, attempt, micro_batch_size)
-            if limit_process_memory(memory_limit_bytes(recipe.hardware.memory_limit_gb)):
-                log.info("memory limit %.1f GB", memory_limit_bytes(recipe.hardware.memory_limit_gb) / 1e9)
+            limit = apply_memory_limit(recipe.hardware.memory_limit_gb, pick_device(recipe.hardware.device))
+            if limit is not None:
+                log.info("memory limit %.1f GB", limit / 1e9)
             watchdog.start()
             result = train(
                 recipe, run_dir, events, attempt=attempt, resume_from=resume_from, micro_batch_size=micro_batch_size,
-                stop_requested=stop.is_set, heartbeat=watchdog.beat,
+                stop_requested=stop.is_set, heartbeat=watchdog.beat, may_restart=True,
             )
         except Exception as error:  # noqa: BLE001 - whatever ends a run is recorded, and the queue goes on
             return _record_failure(run_dir, attempt, error)
         finally:
             watchdog.stop()
-        return _record_result(events, attempt, result)
+        if result.outcome == "restart":
+            log.warning("going on in a fresh process with %s", result.reason)
+            return _RESTART
+        return _record_result(events, attempt, result.outcome, result)
 
 
 def _taught(recipe: Recipe, lesson: Lesson, state: Content | None, events: EventLog) -> tuple[Recipe, int]:
@@ -155,8 +167,10 @@ def _end_stalled(run_dir: RunDir, attempt: int, text: str) -> None:
     os._exit(EXIT_STALLED)
 
 
-def _record_result(events: EventLog, attempt: int, result: TrainingResult) -> int:
-    ended = RunEnded(outcome=result.outcome, reason=result.reason, elapsed_s=result.elapsed_s, attempt=attempt)
+def _record_result(
+    events: EventLog, attempt: int, outcome: Literal["finished", "stopped"], result: TrainingResult
+) -> int:
+    ended = RunEnded(outcome=outcome, reason=result.reason, elapsed_s=result.elapsed_s, attempt=attempt)
     events.append(ended)
     log.info("%s %s", result.outcome, result.reason)
     return EXIT_FINISHED if result.outcome == "finished" else EXIT_STOPPED

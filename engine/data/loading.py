@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+from pickle import UnpicklingError
 from typing import Literal
 
 import numpy as np
@@ -34,6 +35,9 @@ _DEATHS = (
     "DataLoader worker (pid", "Pin memory thread exited", "unable to write to file", "unable to open shared memory",
     "unable to allocate shared memory", "unable to resize file", "No space left on device",
 )
+
+
+_HALF_MESSAGES = (EOFError, ConnectionError, UnpicklingError)
 
 
 class Batch:
@@ -92,7 +96,7 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; the loader calls this when told to."""
         pinned = [
-            Sample(sample.image.pin_memory(), sample.target, sample.place) if isinstance(sample, Sample) else sample
+            sample._replace(image=sample.image.pin_memory()) if isinstance(sample, Sample) else sample
             for sample in self.samples
         ]
         return Batch(pinned)
@@ -156,7 +160,7 @@ class BatchStream:
                 batch = next(iterator)
             except StopIteration:
                 return
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
                 self._judge(error, time.monotonic() - waiting_since, patience_s)
                 continue
             yield batch
@@ -168,7 +172,7 @@ class BatchStream:
         begun = time.monotonic()
         try:
             iterator = iter(self._loader)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
             # Kept from the epoch before, each process has to answer first: one died, or is too slow to be waited for.
             self._judge(error, time.monotonic() - begun, lambda: 0.0)
             raise
@@ -179,16 +183,19 @@ class BatchStream:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return iterator
 
-    def _judge(self, error: RuntimeError | OSError, waited_s: float, patience_s: Callable[[], float]) -> None:
+    def _judge(self, error: Exception, waited_s: float, patience_s: Callable[[], float]) -> None:
         """Return when the loader only needs more time; raise what is wrong otherwise."""
         words = str(error)
         if words.startswith("DataLoader timed out"):
             if waited_s < patience_s():
                 return
             raise LoaderTrouble("hangs", self._loading.places(), waited_s) from None
-        if not self.num_workers or not any(death in words for death in _DEATHS):
+        # A process that is killed while it hands an image over leaves half a message.
+        is_death = isinstance(error, _HALF_MESSAGES) or any(death in words for death in _DEATHS)
+        if not self.num_workers or not is_death:
             raise error
-        raise LoaderTrouble("died", self._loading.places(), waited_s, words.strip().splitlines()[-1]) from error
+        words = (words.strip().splitlines() or ["it left half a message"])[-1]
+        raise LoaderTrouble("died", self._loading.places(), waited_s, words) from error
 
     def restart(self, num_workers: int) -> None:
         """End the loader processes, whatever they do, and take new ones."""

@@ -55,6 +55,10 @@ class Measurer:
         num_workers: Loader processes.
         pace: When waiting for data has been too long.
         tell: Makes a recovery known.
+
+    Attributes:
+        data: The validation images.
+        batch_size: Images in memory at a time; less after memory ran out.
     """
 
     def __init__(
@@ -63,12 +67,19 @@ class Measurer:
         assert recipe.training.batch_size != "auto"  # resolved before a run is queued
         self.data = data
         self._recipe, self._device, self._pace, self._tell = recipe, device, pace, tell
-        self._batch_size = min(recipe.training.batch_size, recipe.training.micro_batch_size or 1024)
+        self.batch_size = min(recipe.training.batch_size, recipe.training.micro_batch_size or 1024)
         self._stream = self._open(num_workers)
         self._num_broken = 0
 
+    def shrink_to(self, batch_size: int) -> None:
+        """Measure with at most so many images at a time from now on."""
+        if batch_size < self.batch_size:
+            self.batch_size = batch_size
+            self._stream.close()
+            self._stream = self._open(self._stream.num_workers)
+
     def _open(self, num_workers: int) -> BatchStream:
-        order = FixedOrder(len(self.data), self._batch_size)
+        order = FixedOrder(len(self.data), self.batch_size)
         return BatchStream(self.data, order, num_workers=num_workers, device=self._device)
 
     def measure(self, detector: Detector, average: WeightAverage | None, on_batch: OnBatch) -> Measured:
@@ -114,12 +125,10 @@ class Measurer:
 
     def _shrink(self) -> None:
         release(self._device)
-        if self._batch_size <= 1:
+        if self.batch_size <= 1:
             raise OutOfMemory
-        self._batch_size //= 2
-        self._stream.close()
-        self._stream = self._open(self._stream.num_workers)
-        self._tell("out of memory", f"while measuring; measuring anew with {self._batch_size} images at a time")
+        self.shrink_to(self.batch_size // 2)
+        self._tell("out of memory", f"while measuring; measuring anew with {self.batch_size} image(s) at a time")
 
     def _mend(self, trouble: LoaderTrouble) -> None:
         before = self._stream.num_workers

@@ -115,25 +115,39 @@ class Supply:
         self._tell("set aside", f"{why}; training goes on without it ({count})", images=images)
 
     def _whole(self, batch: Batch, epoch: int) -> Batch:
-        if not batch.broken:
-            return batch
         for broken in batch.broken:
             self._give_up(broken)
-        return Batch([self._replaced(sample, epoch) for sample in batch.samples])
+        if not self.set_aside:
+            return batch
+        return Batch([self._allowed(sample, epoch) for sample in batch.samples])
+
+    def _allowed(self, sample: Sample | BrokenSample, epoch: int) -> Sample | BrokenSample:
+        """The sample, or another one where it was loaded ahead, before an image of it was set aside.
+
+        A resumed run, which knows from the start what is set aside, draws the very same.
+        """
+        if isinstance(sample, BrokenSample) or sample.place in self.set_aside:
+            return self._replaced(sample.place, epoch)
+        if self.set_aside.isdisjoint(sample.partners):
+            return sample
+        again = self._data[Draw(epoch, sample.place, sample.repeat, frozenset(self.set_aside))]
+        if isinstance(again, Sample):
+            return again
+        self._give_up(again)
+        return self._replaced(sample.place, epoch)
 
     def _give_up(self, broken: BrokenSample) -> None:
         problem = broken.problems[0]
         self.put_aside([broken.place], f"{problem.where.path}: {problem.found}")
 
-    def _replaced(self, sample: Sample | BrokenSample, epoch: int) -> Sample | BrokenSample:
-        """Another image in the place of a broken one, by the rule that the order goes by as well."""
-        place = sample.place
-        while isinstance(sample, BrokenSample):
+    def _replaced(self, place: int, epoch: int) -> Sample:
+        """Another image in the place of one that can't be used, by the rule that the order goes by as well."""
+        while True:
             other = substitute(self._seed, epoch, place, len(self._data), self.set_aside)
             sample = self._data[Draw(epoch, other, avoid=frozenset(self.set_aside))]
-            if isinstance(sample, BrokenSample):
-                self._give_up(sample)
-        return sample
+            if isinstance(sample, Sample):
+                return sample
+            self._give_up(sample)
 
     def _mend(self, trouble: LoaderTrouble) -> None:
         before = self._stream.num_workers

@@ -109,6 +109,14 @@ def halved(step: int, micro_batch_size: int, batch_size: int) -> str:
     )
 
 
+def begun_anew(step: int, micro_batch_size: int) -> str:
+    """The process gives up for one that begins with less."""
+    return (
+        f"memory ran out at step {step + 1}, scattered by what was tried; a fresh process goes on from this very step "
+        f"with at most {micro_batch_size} image(s) in memory at a time"
+    )
+
+
 def discarded(step: int, figures: StepFigures, images: tuple[str, ...], spoilers: tuple[str, ...]) -> str:
     """A step was discarded before it changed a weight."""
     parts = ", ".join(f"{name} = {value:.3g}" for name, value in figures.losses.items())

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 
 from engine.annotations import ImageRecord, read_split
-from engine.data.dataset import DetectionDataset
+from engine.data.dataset import DetectionDataset, Sample
 from engine.data.loading import Batch, BatchStream, pick_num_workers
 from engine.data.order import EpochOrder, repeat_factors
 from engine.errors import DataError, Diverged, has_errors
@@ -57,9 +57,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """How training ended: "finished", or "stopped" with everything saved to go on later."""
+    """How training ended: "finished", or with everything saved: "stopped", or "restart".
 
-    outcome: Literal["finished", "stopped"]
+    "restart" asks for a fresh process: on a CPU, memory that a failed step gave back stays scattered, and
+    smaller parts need not fit into it although they would into a process that begins with them.
+    """
+
+    outcome: Literal["finished", "stopped", "restart"]
     reason: str
     elapsed_s: float
 
@@ -74,6 +78,7 @@ def train(
     micro_batch_size: int | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
     heartbeat: Callable[[], None] = lambda: None,
+    may_restart: bool = False,
 ) -> TrainingResult:
     """Train a recipe to its end, or until asked to stop.
 
@@ -86,6 +91,7 @@ def train(
         micro_batch_size: Images in memory at a time, at most; None for what recipe and checkpoint say.
         stop_requested: Asked after each step; on True the state is saved and training returns.
         heartbeat: Called whenever something moved.
+        may_restart: Whether the caller can go on in a fresh process when this asks for one.
 
     Raises:
         EngineError: Data, weights or checkpoint don't fit, memory doesn't hold one image, or the loss diverged.
@@ -105,6 +111,10 @@ def train(
                 return trainer.run(stop_requested)
             except _GoBackError as error:
                 back = error.with_traceback(None)  # which would hold on to all of the former trainer
+            except _NoRoomError as error:
+                if may_restart and trainer.could_do_with_less():
+                    return trainer.restart()
+                raise trainer.explained(error) from None
 
 
 @dataclass(eq=False)
@@ -117,6 +127,13 @@ class _GoBackError(Exception):
     step: int
     micro_batch_size: int
     troubles: Troubles | None = None
+
+
+@dataclass(eq=False)
+class _NoRoomError(Exception):
+    """Not even one image at a time fits; `batch` is what training failed at, None while measuring."""
+
+    batch: Batch | None = None
 
 
 class _Trainer:
@@ -165,6 +182,7 @@ class _Trainer:
             clip_grad_norm=recipe.training.clip_grad_norm, exploding_loss=recipe.recovery.exploding_loss,
             micro_batch_size=min(size for size in sizes if size is not None), on_halved=self.tell_halved,
         )
+        self.num_measured = 0  # epochs that were measured
         self.steps_per_epoch = len(order)
         self.num_steps = self.steps_per_epoch * recipe.training.epochs
         self.step = 0  # optimizer steps done, discarded ones included
@@ -175,6 +193,8 @@ class _Trainer:
                 self.restore(resume_from)
             except (KeyError, ValueError, TypeError) as error:
                 raise telling.of_another_version(run_dir.last_checkpoint, error) from error
+
+        self.began_with = (self.stepper.micro_batch_size, self.measurer.batch_size)
 
     @property
     def epoch(self) -> int:
@@ -197,11 +217,13 @@ class _Trainer:
             "step": self.step,
             "loss_sum": self.loss_sum,
             "num_summed": self.num_summed,
+            "num_measured": self.num_measured,
             "best": self.best.as_dict(),
             "plateau": self.plateau.as_dict(),
             "troubles": self.troubles.as_dict(),
             "set_aside": sorted(self.supply.set_aside),
             "micro_batch_size": self.stepper.micro_batch_size,
+            "measure_batch_size": self.measurer.batch_size,
             "elapsed_s": self.elapsed_s,
             "torch_random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
@@ -216,10 +238,12 @@ class _Trainer:
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
         self.step, self.loss_sum, self.num_summed = state["step"], state["loss_sum"], state["num_summed"]
+        self.num_measured = state["num_measured"]
         self.best, self.plateau = BestSoFar(**state["best"]), Plateau(**state["plateau"])
         self.troubles = Troubles.from_dict(state["troubles"])
         self.supply.set_aside.update(state["set_aside"])
         self.stepper.micro_batch_size = min(self.stepper.micro_batch_size, state["micro_batch_size"])
+        self.measurer.shrink_to(state["measure_batch_size"])
         self._elapsed_before_s = state["elapsed_s"]
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"]:
@@ -244,17 +268,21 @@ class _Trainer:
 
     def run(self, stop_requested: Callable[[], bool]) -> TrainingResult:
         """Go on to the last epoch, early stopping, or a stop."""
-        while self.epoch < self.recipe.training.epochs and not should_stop_early(self.best, self.recipe):
-            if stop_requested() or not self.train_epoch(stop_requested):
+        while not self.is_over():
+            if stop_requested() or (self.num_measured == self.epoch and not self.train_epoch(stop_requested)):
                 return self.stopped(f"stopped on request after step {self.step} of {self.num_steps}")
             self.measure_epoch()
             self.save_last()
-            if self.run_dir.stop_after_epoch.exists() and self.epoch < self.recipe.training.epochs:
+            if self.run_dir.stop_after_epoch.exists() and not self.is_over():
                 self.run_dir.stop_after_epoch.unlink(missing_ok=True)
                 return self.stopped(f"stopped on request after epoch {self.epoch}")
         stopped_early = should_stop_early(self.best, self.recipe)
         reason = telling.early_stop_reason(self.recipe, self.best) if stopped_early else ""
         return TrainingResult("finished", reason, self.elapsed_s)
+
+    def is_over(self) -> bool:
+        """Whether the last epoch, or early stopping's last, has been measured."""
+        return self.num_measured == self.recipe.training.epochs or should_stop_early(self.best, self.recipe)
 
     def stopped(self, reason: str) -> TrainingResult:
         self.save_last()
@@ -284,10 +312,9 @@ class _Trainer:
             self.heartbeat()
             if wants_rollback(self.troubles, self.recipe.recovery):
                 raise self.going_back()
-            if self.epoch == epoch:  # the last step's state is saved once the epoch has been measured
-                if stop_requested():
-                    return False
-                self.save_if_due()
+            if stop_requested():
+                return False
+            self.save_if_due()
             waiting_since = time.perf_counter()
         return True
 
@@ -305,7 +332,7 @@ class _Trainer:
             text = f"memory ran out while the weights were changed at step {self.step + 1}"
             raise self.back_to_checkpoint("out of memory", text, max(1, self.stepper.micro_batch_size // 2)) from None
         except OutOfMemory:
-            raise self.does_not_fit(batch) from None
+            raise _NoRoomError(batch) from None
         if figures.fault:
             self.discard(figures, before, batch, lr)
         else:
@@ -335,7 +362,7 @@ class _Trainer:
 
     def discard(self, figures: StepFigures, before: Remembered, batch: Batch, lr: float) -> None:
         """Tell of a step that spoilt the loss, keep it for a replay, and judge its images."""
-        images = tuple(str(self.train_data.records[place].image_path) for place in batch.places)
+        images = self.images_of(batch)
         alone = self.stepper.spoilt_by(batch, before)
         suspects = suspects_of(self.troubles, batch.places, alone)
         replay = ""
@@ -354,6 +381,11 @@ class _Trainer:
         for place in aside:
             name = self.train_data.records[place].image_path
             self.supply.put_aside([place], f"{name} was part of several steps whose loss was spoilt")
+
+    def images_of(self, batch: Batch) -> tuple[str, ...]:
+        """Every file that a batch was made of, those put beside others in a mosaic too."""
+        partners = [place for sample in batch.samples if isinstance(sample, Sample) for place in sample.partners]
+        return tuple(str(self.train_data.records[place].image_path) for place in [*batch.places, *partners])
 
     def going_back(self) -> _GoBackError | Diverged:
         """What ends this stretch of training after too many discarded steps: a way back, or failure."""
@@ -391,8 +423,24 @@ class _Trainer:
         # At once, so that a kill now can't forget the lower rate; the older checkpoint stays for another way back.
         self.save_last(keep_previous=False)
 
-    def does_not_fit(self, batch: Batch) -> Exception:
+    def could_do_with_less(self) -> bool:
+        """Whether a fresh process could begin with fewer images in memory than this one did."""
+        return max(self.began_with) > 1
+
+    def restart(self) -> TrainingResult:
+        """Save everything for a process that begins with half of what this one began with."""
+        train, measure = (max(1, size // 2) for size in self.began_with)
+        self.stepper.micro_batch_size = train
+        self.measurer.shrink_to(measure)
+        self.tell("out of memory", telling.begun_anew(self.step, train))
+        self.save_last()
+        return TrainingResult("restart", f"at most {train} image(s) in memory at a time", self.elapsed_s)
+
+    def explained(self, error: _NoRoomError) -> Exception:
         """The failure when not even one image fits, with the input size that would."""
+        batch = error.batch
+        if batch is None:
+            return telling.no_room(self.run_dir.run_id, self.step, self.recipe.model, None)
 
         def attempt(share: float) -> None:
             set_input_size(self.detector, self.recipe.model, int(share * self.recipe.model.input_min_size))
@@ -412,7 +460,7 @@ class _Trainer:
         try:
             measured = self.measurer.measure(self.detector, self.average, self.tell_progress(epoch))
         except OutOfMemory:
-            raise telling.no_room(self.run_dir.run_id, self.step, self.recipe.model, None) from None
+            raise _NoRoomError from None
         evaluate_s = time.perf_counter() - begun
         values = dict(measured.values)
         self.best, is_best = update(self.best, self.recipe, epoch, values)
@@ -426,6 +474,7 @@ class _Trainer:
         self.events.append(event)
         log.info("%s", telling.describe_epoch(event, self.recipe.training.epochs))
         self.loss_sum, self.num_summed = 0.0, 0
+        self.num_measured += 1
         if self.preview_images:
             self.draw_previews(epoch, measured)
 

@@ -275,7 +275,7 @@ def test_memory_that_runs_out_while_measuring_shrinks_the_batches(own: Runs, mon
     short_of_memory(monkeypatch, lambda images: len(images) > 1, "detect_with_losses")
     assert run(recipe, run_dir).outcome == "finished"
     [event] = recoveries(run_dir)
-    assert "measuring anew with 1 images at a time" in event.text
+    assert "measuring anew with 1 image(s) at a time" in event.text
     [epoch] = [event for event in events_of(run_dir) if isinstance(event, EpochEvent)]
     assert epoch.val_loss is not None
     assert epoch.ap is not None
