@@ -49,6 +49,8 @@ slow: $(VENV)/.test-ready
 bench: $(VENV)/.test-ready
 	$(BIN)/python -m tests.bench.check_speed
 	$(BIN)/python -m tests.bench.augmentation
+	$(BIN)/python -m tests.bench.overheads
+	$(BIN)/python -m tests.bench.kill_and_resume
 	$(BIN)/python -m tests.bench.fuzz_recipes
 	$(BIN)/python -m tests.bench.omp_wait
 	$(BIN)/python -m tests.bench.supervisor_cost

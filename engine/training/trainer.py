@@ -235,15 +235,18 @@ class _Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
-        if self.average and state["average"]:
+        if self.average and state.get("average"):
             self.average.load_state_dict(state["average"])
-        self.step, self.loss_sum, self.num_summed = state["step"], state["loss_sum"], state["num_summed"]
-        self.num_measured = state["num_measured"]
-        self.best, self.plateau = BestSoFar(**state["best"]), Plateau(**state["plateau"])
-        self.troubles = Troubles.from_dict(state["troubles"])
-        self.supply.set_aside.update(state["set_aside"])
-        self.stepper.micro_batch_size = min(self.stepper.micro_batch_size, state["micro_batch_size"])
-        self.measurer.shrink_to(state["measure_batch_size"])
+        self.step, self.loss_sum = state["step"], state["loss_sum"]
+        self.best = BestSoFar(**state["best"])
+        # What the first version did not keep yet has its value at that version's only places to save.
+        self.num_summed = state.get("num_summed", self.step % self.steps_per_epoch)
+        self.num_measured = state.get("num_measured", self.epoch)
+        self.plateau = Plateau(**state.get("plateau", {}))
+        self.troubles = Troubles.from_dict(state["troubles"]) if "troubles" in state else Troubles()
+        self.supply.set_aside.update(state.get("set_aside", ()))
+        self.stepper.micro_batch_size = min(self.stepper.micro_batch_size, state.get("micro_batch_size", 1024))
+        self.measurer.shrink_to(state.get("measure_batch_size", 1024))
         self._elapsed_before_s = state["elapsed_s"]
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"]:

@@ -222,3 +222,18 @@ def test_a_rate_far_too_high_diverges_where_no_way_back_is_allowed(runs: Runs) -
             "wild", runs.recipe(training={"epochs": 30}, optimizer={"lr": 100.0}, recovery={"max_rollbacks": 0})
         )
     assert "went back to a checkpoint 0 times" in caught.value.problems[0].found
+
+
+def test_a_checkpoint_of_the_first_version_is_gone_on_from(runs: Runs, whole: RunDir) -> None:
+    recipe = runs.recipe(**TWO_EPOCHS)
+    run_dir = runs.run_dir("older", recipe)
+    run(recipe, run_dir, stop_after=4)
+    state = load_checkpoint(run_dir.last_checkpoint)
+    for key in ("scaler", "average", "num_summed", "num_measured", "plateau", "troubles", "set_aside",
+                "micro_batch_size", "measure_batch_size"):
+        del state[key]
+    rewind(run_dir.events, state["events_bytes"])
+    with EventLog(run_dir.events) as events:
+        train(recipe, run_dir, events, resume_from=state, attempt=2)
+    assert losses_of(run_dir) == losses_of(whole)
+    assert _figures(run_dir) == _figures(whole)
