@@ -38,7 +38,7 @@ def main() -> int:
         doubled = [row.run for row in rows if row.attempt != 1 or len(steps_of(RunDir(runs_dir / row.run))) != 5]
         surplus = max(len(rows), len(list_run_dirs(runs_dir))) - 2 * arguments.rounds
         print(f"{arguments.rounds} rounds in {time.monotonic() - begun:.0f} s: {len(rows)} runs")
-        print(f"lost {len(lost)} {lost}, doubled {len(doubled)} {doubled}, surplus {surplus}, ended with an error {refused}")
+        print(f"lost {len(lost)} {lost}, doubled {len(doubled)} {doubled}, surplus {surplus}, with an error {refused}")
     return 1 if lost or doubled or surplus or refused else 0
 
 
