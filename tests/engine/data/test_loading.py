@@ -1,4 +1,4 @@
-"""The order of images, and batches as loader processes bring them."""
+"""Batches as loader processes bring them."""
 
 from __future__ import annotations
 
@@ -7,63 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from engine.annotations import ImageRecord
 from engine.data.dataset import DetectionDataset
 from engine.data.loading import Batch, BatchStream, LoaderTrouble, make_loader, pick_num_workers
-from engine.data.order import EpochOrder, FixedOrder
+from engine.data.order import FixedOrder
 from engine.errors import DataError
 from tests.builders import record, write_photo
 
 CPU = torch.device("cpu")
 BOX = (5, 5, 20, 20)
-
-
-def indices(order: EpochOrder | FixedOrder) -> list[list[int]]:
-    return [[drawn.place for drawn in batch] for batch in order]
-
-
-def epoch_order(num_images: int = 10, batch_size: int = 4, seed: int = 0, epoch: int = 0, first: int = 0) -> EpochOrder:
-    order = EpochOrder(num_images, batch_size, seed)
-    order.epoch, order.first_batch = epoch, first
-    return order
-
-
-@given(st.integers(0, 40), st.integers(1, 9), st.integers(0, 2**32 - 1), st.integers(0, 1000))
-def test_an_epoch_shows_every_image_once(num_images: int, batch_size: int, seed: int, epoch: int) -> None:
-    order = epoch_order(num_images, batch_size, seed, epoch)
-    batches = indices(order)
-    assert sorted(index for batch in batches for index in batch) == list(range(num_images))
-    assert len(batches) == len(order)
-    assert all(len(batch) == batch_size for batch in batches[:-1])
-    assert {drawn.epoch for batch in order for drawn in batch} <= {epoch}
-
-
-@given(st.integers(0, 40), st.integers(1, 9))
-def test_the_fixed_order_is_the_records_order(num_images: int, batch_size: int) -> None:
-    order = FixedOrder(num_images, batch_size)
-    assert [index for batch in indices(order) for index in batch] == list(range(num_images))
-    assert len(indices(order)) == len(order)
-
-
-def test_the_order_follows_from_seed_and_epoch_alone() -> None:
-    torch.manual_seed(1)
-    first = indices(epoch_order(seed=3, epoch=5))
-    torch.manual_seed(2)
-    assert indices(epoch_order(seed=3, epoch=5)) == first
-    others = [indices(epoch_order(seed=seed, epoch=epoch)) for seed, epoch in ((3, 6), (4, 5), (5, 3))]
-    assert all(other != first for other in others)
-
-
-@pytest.mark.parametrize("first", [0, 1, 2, 3])
-def test_an_epoch_can_be_entered_in_its_middle(first: int) -> None:
-    assert indices(epoch_order(first=first)) == indices(epoch_order())[first:]
-
-
-# --- loaders ---
 
 
 @pytest.fixture
