@@ -1,7 +1,7 @@
 """Train one recipe: the file to read first.
 
 `train` sets everything up, goes through the epochs, and returns how it ended. Whatever happens is
-told as events. Everything that resuming needs is the block `_Trainer.state`; order, augmentation and
+told as events. What a run carries, and all that resuming needs of it, is `RunState`; order, augmentation and
 learning rate follow from seed, epoch and step and need no memory. What can be mended is mended here:
 steps that don't fit into memory or spoil the loss (`step`, `recovery`), files and loaders that fail
 (`supply`), measuring that doesn't fit (`measure`). What can't be mended is the worker's to record.
@@ -14,30 +14,22 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-
-from engine.annotations import ImageRecord, read_split
-from engine.data.dataset import DetectionDataset, Sample
-from engine.data.loading import Batch, BatchStream, pick_num_workers
-from engine.data.order import EpochOrder, repeat_factors
-from engine.errors import DataError, Diverged, has_errors
-from engine.evaluation.previews import draw_previews, pick_preview_images
-from engine.events import CheckpointEvent, EventLog, MessageEvent, PhaseEvent, PreviewEvent, RecoveryEvent, StepEvent
+from engine.data.dataset import Sample
+from engine.data.loading import Batch
+from engine.errors import Diverged
+from engine.evaluation.previews import draw_previews
+from engine.events import CheckpointEvent, EventLog, PhaseEvent, PreviewEvent, RecoveryEvent, StepEvent
 from engine.events import Recovery as Kind
-from engine.models import build_detector
 from engine.models.checkpoint import Content, load_accepted, save_checkpoint
-from engine.models.detector import pick_device
 from engine.recipe.schema import Recipe
 from engine.rundir import RunDir
 from engine.training import telling
-from engine.training.best import BestSoFar, should_stop_early, update
-from engine.training.ema import WeightAverage
-from engine.training.measure import Measured, Measurer
+from engine.training.best import should_stop_early, update
+from engine.training.measure import Measured
 from engine.training.memory import OutOfMemory, largest_share_that_fits
-from engine.training.optim import build_optimizer, set_lr, set_training_mode
-from engine.training.precision import make_scaler
+from engine.training.optim import set_lr, set_training_mode
 from engine.training.recovery import (
     Troubles,
     after_discarded_step,
@@ -48,9 +40,9 @@ from engine.training.recovery import (
     wants_rollback,
 )
 from engine.training.replay import save_bundle
-from engine.training.schedule import Plateau, lr_factor, update_plateau
-from engine.training.step import Remembered, StepFigures, Stepper, UpdateBroken, min_size_of, set_input_size
-from engine.training.supply import Pace, Supply
+from engine.training.schedule import lr_factor, update_plateau
+from engine.training.state import RunState
+from engine.training.step import Remembered, StepFigures, UpdateBroken, min_size_of, set_input_size
 
 log = logging.getLogger(__name__)
 
@@ -136,136 +128,8 @@ class _NoRoomError(Exception):
     batch: Batch | None = None
 
 
-class _Trainer:
-    """What a run carries from step to step."""
-
-    def __init__(
-        self, recipe: Recipe, run_dir: RunDir, events: EventLog, resume_from: Content | None, *,
-        heartbeat: Callable[[], None], micro_batch_size: int | None,
-    ) -> None:
-        self.recipe, self.run_dir, self.events, self.heartbeat = recipe, run_dir, events, heartbeat
-        self.class_names = recipe.classes.names
-        self.device = pick_device(recipe.hardware.device)
-        self._started = self._saved_at = time.monotonic()
-        self._elapsed_before_s = 0.0
-        events.append(PhaseEvent(phase="loading", epoch=0))
-
-        train_records, val_records = _read("train", recipe), _read("val", recipe)
-        seed, batch_size = recipe.training.seed, recipe.training.batch_size
-        assert batch_size != "auto"  # resolved before a run is queued
-        self.batch_size: int = batch_size
-        self.train_data = DetectionDataset(train_records, recipe.augmentation, seed, recipe.training.epochs)
-        threshold = recipe.training.repeat_threshold
-        factors = repeat_factors(train_records, len(self.class_names), threshold) if threshold else None
-        order = EpochOrder(len(train_records), self.batch_size, seed, factors)
-        num_workers = pick_num_workers(recipe.hardware.num_workers, self.device)
-        self.pace = Pace(recipe.recovery)
-        self.stream = BatchStream(self.train_data, order, num_workers=num_workers, device=self.device)
-        self.supply = Supply(
-            self.train_data, order, self.stream, seed=seed, settings=recipe.recovery, pace=self.pace, tell=self.tell
-        )
-        self.measurer = Measurer(
-            DetectionDataset(val_records), recipe, self.device, num_workers=num_workers, pace=self.pace, tell=self.tell
-        )
-        self.preview_images = pick_preview_images(val_records, recipe.previews.num_images)
-
-        torch.manual_seed(seed)
-        state = resume_from["model"] if resume_from else None
-        self.detector = build_detector(recipe.model, self.class_names, state).to(self.device)
-        self.optimizer = build_optimizer(self.detector, recipe.optimizer)
-        self.scaler = make_scaler(recipe.hardware.precision, self.device)
-        decay = recipe.training.ema_decay
-        self.average = WeightAverage(self.detector.network, decay) if decay else None
-        sizes = (micro_batch_size, recipe.training.micro_batch_size, self.batch_size)
-        self.stepper = Stepper(
-            self.detector, self.optimizer, self.scaler, device=self.device, precision=recipe.hardware.precision,
-            clip_grad_norm=recipe.training.clip_grad_norm, exploding_loss=recipe.recovery.exploding_loss,
-            micro_batch_size=min(size for size in sizes if size is not None), on_halved=self.tell_halved,
-        )
-        self.num_measured = 0  # epochs that were measured
-        self.steps_per_epoch = len(order)
-        self.num_steps = self.steps_per_epoch * recipe.training.epochs
-        self.step = 0  # optimizer steps done, discarded ones included
-        self.loss_sum, self.num_summed = 0.0, 0  # training loss of the current epoch's good steps, added up
-        self.best, self.plateau, self.troubles = BestSoFar(), Plateau(), Troubles()
-        if resume_from:
-            try:
-                self.restore(resume_from)
-            except (KeyError, ValueError, TypeError) as error:
-                raise telling.of_another_version(run_dir.last_checkpoint, error) from error
-
-        self.began_with = (self.stepper.micro_batch_size, self.measurer.batch_size)
-
-    @property
-    def epoch(self) -> int:
-        """Zero-based epoch that the next step belongs to."""
-        return self.step // self.steps_per_epoch
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds the run has been worked on, earlier attempts included."""
-        return self._elapsed_before_s + time.monotonic() - self._started
-
-    # --- everything that resuming needs ---
-
-    def state(self) -> Content:
-        return {
-            "model": self.detector.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
-            "step": self.step,
-            "loss_sum": self.loss_sum,
-            "num_summed": self.num_summed,
-            "num_measured": self.num_measured,
-            "best": self.best.as_dict(),
-            "plateau": self.plateau.as_dict(),
-            "troubles": self.troubles.as_dict(),
-            "set_aside": sorted(self.supply.set_aside),
-            "micro_batch_size": self.stepper.micro_batch_size,
-            "measure_batch_size": self.measurer.batch_size,
-            "elapsed_s": self.elapsed_s,
-            "torch_random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
-            "events_bytes": self.events.sync(),
-            **self.identity(),
-        }
-
-    def restore(self, state: Content) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state.get("scaler"):
-            self.scaler.load_state_dict(state["scaler"])
-        if self.average and state.get("average"):
-            self.average.load_state_dict(state["average"])
-        self.step, self.loss_sum = state["step"], state["loss_sum"]
-        self.best = BestSoFar(**state["best"])
-        # What the first version did not keep yet has its value at that version's only places to save.
-        self.num_summed = state.get("num_summed", self.step % self.steps_per_epoch)
-        self.num_measured = state.get("num_measured", self.epoch)
-        self.plateau = Plateau(**state.get("plateau", {}))
-        self.troubles = Troubles.from_dict(state["troubles"]) if "troubles" in state else Troubles()
-        self.supply.set_aside.update(state.get("set_aside", ()))
-        self.stepper.micro_batch_size = min(self.stepper.micro_batch_size, state.get("micro_batch_size", 1024))
-        self.measurer.shrink_to(state.get("measure_batch_size", 1024))
-        self._elapsed_before_s = state["elapsed_s"]
-        torch.set_rng_state(state["torch_random"])
-        if state["cuda_random"]:
-            torch.cuda.set_rng_state_all(state["cuda_random"])
-
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint is of."""
-        return {"arch": self.recipe.model.arch, "class_names": list(self.class_names)}
-
-    def save_last(self, *, keep_previous: bool = True) -> None:
-        save_checkpoint(self.run_dir.last_checkpoint, self.state(), keep_previous=keep_previous)
-        self._saved_at = time.monotonic()
-        self.heartbeat()
-
-    def save_if_due(self) -> None:
-        """Save within an epoch, now and then; amid spoilt steps, what is on disk is the better way back."""
-        due = time.monotonic() - self._saved_at > 60 * self.recipe.recovery.checkpoint_minutes
-        if due and not self.troubles.in_a_row:
-            self.save_last()
+class _Trainer(RunState):
+    """Takes a run's state from step to step."""
 
     # --- the loop ---
 
@@ -346,23 +210,6 @@ class _Trainer:
         return figures, lr
 
     # --- recovering ---
-
-    def tell(
-        self, kind: Kind, text: str, *, images: tuple[str, ...] = (), losses: dict[str, float] | None = None,
-        replay: str = "",
-    ) -> None:
-        """Make known what went wrong and what was done."""
-        log.warning("%s: %s", kind, text)
-        told: dict[str, float | None] = dict(losses or {})
-        self.events.append(
-            RecoveryEvent(
-                kind=kind, text=text, epoch=self.epoch, step=self.step, images=images, losses=told, replay=replay
-            )
-        )
-
-    def tell_halved(self, micro_batch_size: int) -> None:
-        self.tell("out of memory", telling.halved(self.step, micro_batch_size, self.batch_size))
-
     def discard(self, figures: StepFigures, before: Remembered, batch: Batch, lr: float) -> None:
         """Tell of a step that spoilt the loss, keep it for a replay, and judge its images."""
         images = self.images_of(batch)
@@ -501,30 +348,3 @@ class _Trainer:
 
     def tell_progress(self, epoch: int) -> Callable[[int, int], None]:
         return telling.progress_teller(self.events, epoch, self.heartbeat)
-
-    # --- beginning and end ---
-
-    def announce(self, attempt: int) -> None:
-        self.events.append(
-            telling.started(
-                self.recipe, attempt=attempt, device=self.device, num_train_images=len(self.train_data),
-                num_val_images=len(self.measurer.data), num_steps=self.num_steps, first_step=self.step,
-            )
-        )
-        if self.step:
-            text = f"going on from step {self.step} of {self.num_steps}"
-            self.events.append(MessageEvent(level="note", text=text))
-
-    def close(self) -> None:
-        """End the loader processes."""
-        self.stream.close()
-        self.measurer.close()
-
-
-def _read(split: Literal["train", "val"], recipe: Recipe) -> tuple[ImageRecord, ...]:
-    found = read_split(recipe.dataset, recipe.classes, split)
-    if has_errors(found.problems):
-        raise DataError([problem for problem in found.problems if problem.severity == "error"])
-    for problem in found.problems:
-        log.info("%s", problem)
-    return found.records

@@ -23,7 +23,7 @@ from engine.events import EventLog, EventTail, StepEvent
 from engine.recipe.load import load_recipes
 from engine.rundir import RunDir
 from engine.sample import write_sample
-from engine.training import trainer
+from engine.training import state, trainer
 from tests.builders import REPOSITORY, fill_run_dir
 
 
@@ -45,6 +45,7 @@ def main() -> None:
 
         return run
 
+    state.save_checkpoint = timed("checkpoints", state.save_checkpoint)
     trainer.save_checkpoint = timed("checkpoints", trainer.save_checkpoint)
     trainer.draw_previews = timed("previews", trainer.draw_previews)
     EventLog.append = timed("events", EventLog.append)  # type: ignore[method-assign]
