@@ -275,6 +275,10 @@ class FileLock:
                 time.sleep(0.05)
             else:
                 self._file = file
+                with contextlib.suppress(OSError):  # a full disk: who holds it is only for people
+                    file.truncate(0)
+                    file.write(str(os.getpid()).encode())
+                    file.flush()
                 return True
 
     def release(self) -> None:
@@ -282,6 +286,19 @@ class FileLock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def lock_holder(path: Path) -> int | None:
+    """The process that holds the lock on a file; None when nobody does, or it isn't known.
+
+    Not to be asked by the holder itself: see `FileLock`.
+    """
+    if not is_locked(path):
+        return None
+    try:
+        return int(path.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def is_locked(path: Path) -> bool:

@@ -262,7 +262,7 @@ def explain_run(row: QueueRow, board: Board, progress: RunProgress) -> list[Reas
     if row.state == "failed":
         words = f"failed ({row.cause}): {row.reason}" if row.cause else f"failed: {row.reason}"
         return [
-            Reason(words, f"mend it and `engine retry {row.number}`, which goes on from the last checkpoint"),
+            Reason(words, what_to_do(row)),
             Reason("the worker's own words", f"`engine logs {row.number}`"), *_explain_work(row, progress),
         ]
     if row.state == "cancelled":
@@ -270,6 +270,20 @@ def explain_run(row: QueueRow, board: Board, progress: RunProgress) -> list[Reas
                 *_explain_work(row, progress)]
     best = "" if progress.best_ap50 is None else f", best AP50 {progress.best_ap50:.3f} (epoch {progress.best_epoch})"
     return [Reason(f"finished{': ' + row.reason if row.reason else ''}{best}", f"`engine predict {row.number} IMAGES`")]
+
+
+# Failures that the recipe, as it was queued, leads to again.
+_CAUSES_IN_RECIPE = ("diverged", "out of memory", "weights error", "recipe error")
+
+
+def what_to_do(row: QueueRow) -> str:
+    """What a failed run needs: a run keeps its recipe as it was queued, so a better one makes a new run."""
+    if row.cause in _CAUSES_IN_RECIPE:
+        return (
+            f"correct {row.recipe_path} and `engine run` it, which makes a new run; `engine retry {row.number}` would "
+            "try the recipe as it was queued"
+        )
+    return f"mend it and `engine retry {row.number}`, which goes on from the last checkpoint"
 
 
 def _explain_unfinished(standing: Standing) -> list[Reason]:

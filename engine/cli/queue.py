@@ -16,6 +16,7 @@ from engine.cli.printing import console
 from engine.cli.status import STATE_LOOKS, epochs_begun, fitted
 from engine.errors import printable
 from engine.forecast import clock_words
+from engine.rundir import SUPERVISOR_LOCK, lock_holder
 from engine.runqueue import ACTIVE, OVER
 from engine.standing import Board, Standing
 
@@ -107,6 +108,9 @@ def _foot(board: Board, runs_dir: Path, now: float) -> list[str]:
     lines = [f"over: {', '.join(over)}; `{in_folder('engine status', runs_dir)}` lists them"] if over else []
     if board.paused is not None:
         lines.append(f"the queue is paused ({board.paused}); `{in_folder('engine unpause', runs_dir)}` goes on")
+    process = lock_holder(runs_dir / SUPERVISOR_LOCK) if board.is_supervised else None
+    if process is not None:
+        lines.append(f"process {process} is at work on the queue; `kill {process}` has it save and stop")
     if not board.is_supervised and any(standing.row.state != "held" for standing in board.standings):
         lines.append(f"nobody is at work on the queue; `{in_folder('engine run', runs_dir)}` starts it")
     if board.until is not None:

@@ -36,7 +36,7 @@ def command(run: str, step: int | None, runs_dir: Path, *, only_list: bool) -> N
     bundle = _bundle(run_dir, step)
     if only_list:
         for path in _bundles(run_dir):
-            click.echo(f"step {_step_of(path)}  {shown_path(str(path))}")
+            click.echo(f"step {_step_of(path)}")
         return
 
     from engine.training.replay import repeat
@@ -85,6 +85,8 @@ def _print(repeated: Repeated) -> None:
     out.print(images)
     if repeated.first_fault:
         out.print(f"the first layer whose output isn't finite: {repeated.first_fault}")
+    elif all(math.isfinite(loss) for loss in repeated.alone):
+        out.print("every layer's output is finite: the loss is only huge, as after steps at too high a learning rate")
     out.print(f"norm of the gradients: {_figure(repeated.gradient_norm)}")
     out.print(
         "the step came out as it was, to the bit" if repeated.is_the_same

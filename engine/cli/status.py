@@ -87,8 +87,12 @@ def done_words(standing: Standing | None, now: float) -> str:
 
 def queue_line(board: Board, now: float) -> str:
     """When the queue should be done, or how long it will take once somebody works on it; "" where unknown."""
+    if board.paused is not None:
+        return f"the queue is paused ({board.paused}); `engine unpause` goes on"
     if board.queue_done_at is None:
         return ""
+    if board.until is not None and board.queue_done_at > board.until:
+        return f"work ends {clock_words(board.until, now)}; what isn't done by then goes on another day"
     latest = " at the latest" if any(standing.at_the_latest for standing in board.standings) else ""
     if not board.is_supervised:
         return f"nobody is at work; what is queued takes about {duration(board.queue_done_at - now)}{latest}"

@@ -30,6 +30,7 @@ from engine.queuerebuild import figures_progress
 from engine.rundir import NOTICES_LOG, SUPERVISOR_LOG
 from engine.runqueue import QueueRow, RunQueue
 from engine.settings import Settings, read_settings
+from engine.standing import what_to_do
 from engine.supervisor import Observer, StopRequest, supervise, supervisor_lock
 
 if TYPE_CHECKING:
@@ -368,7 +369,7 @@ def _conclude(
     for row in rows:
         if row.state == "failed":
             out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
-            out.print(f"  `engine retry {row.number}` tries it again from its last checkpoint", soft_wrap=True)
+            out.print(f"  {what_to_do(row)}", soft_wrap=True)
     if is_late:
         out.print(f"time is up; `engine run{_folder_option(queue.runs_dir)}` goes on where it was")
         return 1 if refused or "failed" in states else 0

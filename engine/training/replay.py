@@ -43,7 +43,8 @@ def save_bundle(
         OSError: The disk is full.
     """
     path = run_dir.replay(step)
-    if len(list(run_dir.replays.glob("*.pt"))) >= MAX_BUNDLES and not path.exists():
+    # A step that is spoilt again after the run went back is another one; the first tells how it began.
+    if path.exists() or len(list(run_dir.replays.glob("*.pt"))) >= MAX_BUNDLES:
         return None
     path.parent.mkdir(exist_ok=True)
     content: Content = {

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import torch
 
-from engine.annotations import ImageRecord, read_split
+from engine.annotations import ImageRecord, codes, read_split
 from engine.data.dataset import DetectionDataset
 from engine.data.loading import BatchStream, pick_num_workers
 from engine.data.order import EpochOrder, repeat_factors
-from engine.errors import DataError, has_errors
+from engine.errors import DataError, Problem
 from engine.evaluation.previews import pick_preview_images
 from engine.events import EventLog, MessageEvent, PhaseEvent, RecoveryEvent
 from engine.events import Recovery as Kind
@@ -32,12 +32,18 @@ from engine.training.ema import WeightAverage
 from engine.training.measure import Measurer
 from engine.training.optim import build_optimizer
 from engine.training.precision import make_scaler
-from engine.training.recovery import Troubles
+from engine.training.recovery import Troubles, num_may_be_set_aside
 from engine.training.schedule import Plateau
 from engine.training.step import Stepper
 from engine.training.supply import Pace, Supply
 
 log = logging.getLogger(__name__)
+
+# What may go missing between the check and the start: files, never what they mean.
+_LOST_FILES = (
+    codes.ANNOTATION_MISSING, codes.IMAGE_MISSING, codes.IMAGE_UNREADABLE, codes.ANNOTATION_UNREADABLE,
+)
+_FILE_POLICIES = ("missing_annotations", "missing_images", "unreadable_images", "unreadable_annotations")
 
 
 class RunState:
@@ -54,7 +60,7 @@ class RunState:
         self._elapsed_before_s = 0.0
         events.append(PhaseEvent(phase="loading", epoch=0))
 
-        train_records, val_records = _read("train", recipe), _read("val", recipe)
+        (train_records, lost), (val_records, lost_val) = _read("train", recipe), _read("val", recipe)
         seed, batch_size = recipe.training.seed, recipe.training.batch_size
         assert batch_size != "auto"  # resolved before a run is queued
         self.batch_size: int = batch_size
@@ -98,6 +104,8 @@ class RunState:
             except (KeyError, ValueError, TypeError) as error:
                 raise telling.of_another_version(run_dir.last_checkpoint, error) from error
 
+        for problem in [*lost, *lost_val]:
+            self.tell("set aside", f"{problem.where}: {problem.found}; the run goes without it since the check")
         self.began_with = (self.stepper.micro_batch_size, self.measurer.batch_size)
 
     @property
@@ -126,7 +134,9 @@ class RunState:
             "best": self.best.as_dict(),
             "plateau": self.plateau.as_dict(),
             "troubles": self.troubles.as_dict(),
-            "set_aside": sorted(self.supply.set_aside),
+            # By name: a place is another image's once a file has gone from the folder.
+            "set_aside": sorted(str(self.train_data.records[place].image_path) for place in self.supply.set_aside),
+            "steps_per_epoch": self.steps_per_epoch,
             "micro_batch_size": self.stepper.micro_batch_size,
             "measure_batch_size": self.measurer.batch_size,
             "elapsed_s": self.elapsed_s,
@@ -143,20 +153,31 @@ class RunState:
             self.scaler.load_state_dict(state["scaler"])
         if self.average and state.get("average"):
             self.average.load_state_dict(state["average"])
-        self.step, self.loss_sum = state["step"], state["loss_sum"]
+        self.step, self.loss_sum = self._same_place(state), state["loss_sum"]
         self.best = BestSoFar(**state["best"])
         # What the first version did not keep yet has its value at that version's only places to save.
         self.num_summed = state.get("num_summed", self.step % self.steps_per_epoch)
         self.num_measured = state.get("num_measured", self.epoch)
         self.plateau = Plateau(**state.get("plateau", {}))
         self.troubles = Troubles.from_dict(state["troubles"]) if "troubles" in state else Troubles()
-        self.supply.set_aside.update(state.get("set_aside", ()))
+        places = {str(record.image_path): place for place, record in enumerate(self.train_data.records)}
+        self.supply.set_aside.update(places[path] for path in state.get("set_aside", ()) if path in places)
         self.stepper.micro_batch_size = min(self.stepper.micro_batch_size, state.get("micro_batch_size", 1024))
         self.measurer.shrink_to(state.get("measure_batch_size", 1024))
         self._elapsed_before_s = state["elapsed_s"]
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"]:
             torch.cuda.set_rng_state_all(state["cuda_random"])
+
+    def _same_place(self, state: Content) -> int:
+        """The checkpoint's step, or its counterpart where the dataset has lost or gained images since."""
+        before = state.get("steps_per_epoch", self.steps_per_epoch)
+        if before == self.steps_per_epoch:
+            return int(state["step"])
+        epoch, done = divmod(state["step"], before)
+        text = f"an epoch has {self.steps_per_epoch} steps instead of {before}, for the dataset has changed"
+        self.events.append(MessageEvent(level="warning", text=text))
+        return int(epoch * self.steps_per_epoch + min(done, self.steps_per_epoch - 1))
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint is of."""
@@ -201,9 +222,15 @@ class RunState:
                 num_val_images=len(self.measurer.data), num_steps=self.num_steps, first_step=self.step,
             )
         )
+        log.info(
+            "attempt %d: %s on %s, %d training and %d validation images, %d steps of %d images", attempt,
+            self.recipe.model.arch, telling.device_name(self.device), len(self.train_data), len(self.measurer.data),
+            self.num_steps, self.batch_size,
+        )
         if self.step:
             text = f"going on from step {self.step} of {self.num_steps}"
             self.events.append(MessageEvent(level="note", text=text))
+            log.info("%s", text)
 
     def close(self) -> None:
         """End the loader processes."""
@@ -211,10 +238,17 @@ class RunState:
         self.measurer.close()
 
 
-def _read(split: Literal["train", "val"], recipe: Recipe) -> tuple[ImageRecord, ...]:
+def _read(split: Literal["train", "val"], recipe: Recipe) -> tuple[tuple[ImageRecord, ...], list[Problem]]:
+    """A split's images, and what went missing since the check if that is little enough to go without."""
     found = read_split(recipe.dataset, recipe.classes, split)
-    if has_errors(found.problems):
-        raise DataError([problem for problem in found.problems if problem.severity == "error"])
+    errors = [problem for problem in found.problems if problem.severity == "error"]
+    lost = [problem for problem in errors if problem.code in _LOST_FILES]
+    if errors:
+        allowed = num_may_be_set_aside(len(found.records) + len(lost), recipe.recovery)
+        if len(lost) < len(errors) or len(lost) > allowed:
+            raise DataError(errors)
+        lenient = recipe.dataset.model_copy(update=dict.fromkeys(_FILE_POLICIES, "skip"))
+        found = read_split(lenient, recipe.classes, split)
     for problem in found.problems:
         log.info("%s", problem)
-    return found.records
+    return found.records, lost

@@ -8,7 +8,7 @@ optimizer and statistics as they were before the step.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,9 @@ from engine.models.detector import Detector
 from engine.recipe.schema import Model, Precision, Recipe
 from engine.training.memory import OutOfMemory, is_out_of_memory, release
 from engine.training.precision import Verdict, backward, update_weights
+
+# Times the least loss of a batch's images that makes another one's stand out.
+_FAR_ABOVE = 10
 
 
 class UpdateBroken(Exception):
@@ -162,16 +165,33 @@ class Stepper:
     def spoilt_by(self, batch: Batch, before: Remembered) -> list[int]:
         """Places of the images that spoil the loss on their own; every random state is left as it is."""
         after = Remembered(self._detector, self._device)
-        guilty = []
+        alone_losses: dict[int, float] = {}
         for sample in batch.samples:
             before.restore()
             alone = Batch([sample]).to(self._device)
             with torch.no_grad():
                 losses = self._detector.losses(alone.images, alone.targets, self._precision)
-            if describe_fault(sum(value.item() for value in losses.values()), self._exploding_loss):
-                guilty += alone.places
+            alone_losses[alone.places[0]] = sum(value.item() for value in losses.values())
         after.restore()
-        return guilty
+        return spoilers_among(alone_losses, self._exploding_loss)
+
+
+def spoilers_among(losses: Mapping[int, float], exploding_loss: float) -> list[int]:
+    """The images whose loss alone is spoilt, and far from the best of the others'.
+
+    Where weights went astray every image's loss is huge, some a little above the bound and some a little below:
+    that is no fault of theirs.
+
+    Args:
+        losses: Total loss of each image by itself, by place.
+        exploding_loss: A loss above this is spoilt.
+    """
+    least = min(losses.values(), key=lambda loss: loss if math.isfinite(loss) else math.inf, default=math.inf)
+    return [
+        place for place, loss in losses.items()
+        if describe_fault(loss, exploding_loss)
+        and not (math.isfinite(loss) and len(losses) > 1 and loss < _FAR_ABOVE * least)
+    ]
 
 
 def describe_fault(loss: float, exploding_loss: float) -> str:

@@ -94,7 +94,7 @@ class Supply:
 
         Args:
             places: The images.
-            why: What is wrong with them, in words.
+            why: What is wrong with them, in words that go on after their names.
 
         Raises:
             DataError: They are more than the recipe allows; one problem tells why.
@@ -106,13 +106,15 @@ class Supply:
         allowed = num_may_be_set_aside(len(self._data), self._settings)
         if len(self.set_aside) + len(new) > allowed:
             raise DataError.of(
-                "T212", images[0], f"{why}; {len(self.set_aside)} of {len(self._data)} training images are set aside "
-                f"already and recovery.max_set_aside = {self._settings.max_set_aside} allows {allowed}",
+                "T212", images[0],
+                f"the image {why}; {len(self.set_aside)} of {len(self._data)} training images are set "
+                f"aside already and recovery.max_set_aside = {self._settings.max_set_aside} allows {allowed}",
                 "mend the files (`engine check` names them) and retry the run, or raise recovery.max_set_aside",
             )
         self.set_aside.update(new)
         count = f"{len(self.set_aside)} of at most {allowed} set aside"
-        self._tell("set aside", f"{why}; training goes on without it ({count})", images=images)
+        name = ", ".join(images)
+        self._tell("set aside", f"{name} {why}; training goes on without it ({count})", images=images)
 
     def _whole(self, batch: Batch, epoch: int) -> Batch:
         for broken in batch.broken:
@@ -138,7 +140,7 @@ class Supply:
 
     def _give_up(self, broken: BrokenSample) -> None:
         problem = broken.problems[0]
-        self.put_aside([broken.place], f"{problem.where.path}: {problem.found}")
+        self.put_aside([broken.place], f"can't be used: {problem.found}")
 
     def _replaced(self, place: int, epoch: int) -> Sample:
         """Another image in the place of one that can't be used, by the rule that the order goes by as well."""
@@ -159,8 +161,7 @@ class Supply:
             self._tell("stalled", f"{waited}; {instead(before, after)}; worker.log shows where they hung")
             self._stream.restart(after)
             if trouble.places:
-                name = self._data.records[trouble.places[0]].image_path
-                self.put_aside(trouble.places, f"{name}: loading it hung for {trouble.waited_s:.0f} s")
+                self.put_aside(trouble.places, f"hung for {trouble.waited_s:.0f} s while it was loaded")
             return
         after = before // 2
         self._tell("loader restarted", f"a loader process died ({trouble.words}); {instead(before, after)}")

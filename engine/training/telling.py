@@ -143,10 +143,10 @@ def diverged(run_id: str, step: int, troubles: Troubles, settings: Recovery) -> 
         "lower optimizer.lr (try a tenth), add schedule.warmup_steps = 500, or set training.clip_grad_norm = 10; "
         f"`engine replay {run_id}` repeats the first discarded step"
     )
-    return Problem("T201", Where(run_id), found, fix)
+    return Problem("T201", Where(""), found, fix)
 
 
-def no_room(run_id: str, step: int, model: Model, share: float | None) -> MemoryExhausted:
+def no_room(step: int, model: Model, share: float | None) -> MemoryExhausted:
     """Not even one image at a time fits; says what would."""
     found = f"memory ran out at step {step + 1} with a single image at a time"
     if share is None:
@@ -154,5 +154,5 @@ def no_room(run_id: str, step: int, model: Model, share: float | None) -> Memory
     else:
         small, large = int(share * model.input_min_size), int(share * model.input_max_size)
         fix = f"model.min_size = {small} with model.max_size = {large} would fit; tried just now"
-    problem = Problem("T202", Where(run_id), found, fix)
+    problem = Problem("T202", Where(""), found, fix)
     return MemoryExhausted((problem,))

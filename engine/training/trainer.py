@@ -229,8 +229,7 @@ class _Trainer(RunState):
         self.tell("discarded step", text, images=spoilers or images, losses=figures.losses, replay=replay)
         self.troubles, aside = after_discarded_step(self.troubles, suspects, self.recipe.recovery)
         for place in aside:
-            name = self.train_data.records[place].image_path
-            self.supply.put_aside([place], f"{name} was part of several steps whose loss was spoilt")
+            self.supply.put_aside([place], "was part of several steps whose loss was spoilt")
 
     def images_of(self, batch: Batch) -> tuple[str, ...]:
         """Every file that a batch was made of, those put beside others in a mosaic too."""
@@ -290,7 +289,7 @@ class _Trainer(RunState):
         """The failure when not even one image fits, with the input size that would."""
         batch = error.batch
         if batch is None:
-            return telling.no_room(self.run_dir.run_id, self.step, self.recipe.model, None)
+            return telling.no_room(self.step, self.recipe.model, None)
 
         def attempt(share: float) -> None:
             set_input_size(self.detector, self.recipe.model, int(share * self.recipe.model.input_min_size))
@@ -298,7 +297,7 @@ class _Trainer(RunState):
 
         self.optimizer.zero_grad(set_to_none=True)
         share = largest_share_that_fits(attempt, self.device)
-        return telling.no_room(self.run_dir.run_id, self.step, self.recipe.model, share)
+        return telling.no_room(self.step, self.recipe.model, share)
 
     # --- measuring ---
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.catalogue import ARCHS
 from engine.models import Target, build_detector
 from tests.engine.models.builders import FAMILIES, QUICK, model
 
@@ -13,7 +14,9 @@ from tests.engine.models.builders import FAMILIES, QUICK, model
 @pytest.mark.parametrize("arch", FAMILIES)
 def test_bf16_losses_are_close_to_fp32_and_teach(arch: str, images: list[Tensor], targets: list[Target]) -> None:
     torch.manual_seed(0)
-    detector = build_detector(model(arch, norm="frozen"), ("a", "b")).train()
+    # On maps of a single cell, oneDNN's bf16 convolution now and then gives weight gradients that aren't numbers.
+    size = {} if ARCHS[arch].fixed_size else {"min_size": 96, "max_size": 128}
+    detector = build_detector(model(arch, norm="frozen", **size), ("a", "b")).train()
     torch.manual_seed(5)
     exact = sum(loss.item() for loss in detector.losses(images, targets).values())
     torch.manual_seed(5)

@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from engine.errors import DataError, Diverged, MemoryExhausted
-from engine.events import EpochEvent, EventLog, RecoveryEvent, rewind
+from engine.events import EpochEvent, EventLog, MessageEvent, RecoveryEvent, rewind
 from engine.models import Detector
 from engine.models.checkpoint import load_checkpoint
 from engine.recipe.schema import Recipe
 from engine.rundir import RunDir
 from engine.training.optim import set_lr
 from engine.training.replay import MAX_BUNDLES, repeat
+from engine.training.step import spoilers_among
 from engine.training.trainer import TrainingResult, train
 from tests.builders import events_of, make_voc_dataset, random_objects, steps_of, write_photo, write_voc
 from tests.engine.training.test_trainer import Runs, assert_same_weights, losses_of, weights_of
@@ -116,7 +117,7 @@ def test_an_image_that_spoils_the_loss_is_named_then_set_aside(
     spoilt = [event.step for event in recoveries(run_dir) if event.kind == "discarded step"]
     assert {step // 4 for step in spoilt} == {0, 1}  # once an epoch; from the third on it isn't drawn
     state = load_checkpoint(run_dir.last_checkpoint)
-    assert state["set_aside"] == [0]
+    assert state["set_aside"] == [str(odd)]
     assert all(tensor.isfinite().all() for tensor in state["model"].values() if tensor.is_floating_point())
     for event in events_of(run_dir):
         if isinstance(event, EpochEvent):
@@ -326,7 +327,55 @@ def test_a_file_that_breaks_in_the_night_is_set_aside(own: Runs, num_workers: in
     assert event.images == (str(lost),)
     assert "training goes on without it (1 of at most 1 set aside)" in event.text
     assert_every_step_is_told_once(run_dir, 9)
-    assert load_checkpoint(run_dir.last_checkpoint)["set_aside"] == [2]
+    assert load_checkpoint(run_dir.last_checkpoint)["set_aside"] == [str(lost)]
+
+
+def test_a_file_lost_between_the_check_and_the_start_costs_one_image_not_the_run(own: Runs) -> None:
+    recipe = own.recipe(training={"epochs": 1}, previews={"num_images": 0})
+    run_dir = own.run_dir("lost", recipe)
+    train_image(own, 2).unlink()
+    assert run(recipe, run_dir).outcome == "finished"
+    [event] = recoveries(run_dir)
+    assert event.kind == "set aside"
+    assert "train02" in event.text
+    assert "since the check" in event.text
+
+
+def test_many_files_lost_before_the_start_end_the_run(own: Runs) -> None:
+    recipe = own.recipe()
+    for index in range(3):
+        train_image(own, index).unlink()
+    with pytest.raises(DataError):
+        run(recipe, own.run_dir("lost", recipe))
+
+
+def test_a_resumed_run_keeps_its_place_when_the_dataset_has_shrunk(own: Runs) -> None:
+    recipe = own.recipe(training={"epochs": 3}, previews={"num_images": 0})
+    run_dir = own.run_dir("shrunk", recipe)
+    with pytest.raises(KeyboardInterrupt):
+        _go_on(recipe, run_dir, 1, _kill_after(3, run_dir))  # after the first epoch of three steps
+    for index in (0, 1):
+        (own.dataset / "train" / "annotations" / f"train{index:02d}.xml").unlink()
+        train_image(own, index).unlink()
+    _go_on(recipe, run_dir, 2, lambda: None)
+    assert [event.epoch for event in events_of(run_dir) if isinstance(event, EpochEvent)] == [0, 1, 2]
+    warnings = [event.text for event in events_of(run_dir) if isinstance(event, MessageEvent)]
+    assert "an epoch has 2 steps instead of 3, for the dataset has changed" in warnings
+
+
+@pytest.mark.parametrize(
+    ("losses", "spoilers"),
+    [
+        pytest.param({0: 1.0, 1: math.nan}, [1], id="one is no number"),
+        pytest.param({0: 9_000.0, 1: 12_000.0}, [], id="all are huge"),
+        pytest.param({0: 2.0, 1: 12_000.0}, [1], id="one stands out"),
+        pytest.param({0: math.nan, 1: math.inf}, [0, 1], id="none is a number"),
+        pytest.param({3: 12_000.0}, [3], id="alone"),
+        pytest.param({}, [], id="nothing"),
+    ],
+)
+def test_images_are_blamed_only_where_they_stand_out(losses: dict[int, float], spoilers: list[int]) -> None:
+    assert spoilers_among(losses, 10_000.0) == spoilers
 
 
 def test_more_broken_files_than_allowed_end_the_run(own: Runs) -> None:
