@@ -22,6 +22,7 @@ from engine.rundir import (
     find_run_dir,
     is_locked,
     list_run_dirs,
+    lock_holder,
     run_number,
     write_atomic,
     write_bytes_atomic,
@@ -172,6 +173,7 @@ def test_a_lock_keeps_other_processes_out_until_its_holder_is_killed(tmp_path: P
     with _holder(path) as process:
         assert is_locked(path)
         assert not lock.acquire()
+        assert lock_holder(path) == process.pid
         assert not lock.acquire(patience_s=0.1)
         process.send_signal(signal.SIGKILL)
         begun = time.monotonic()
