@@ -40,6 +40,8 @@ class Fleet:
     """By number."""
     trouble: str = ""
     """Why the queue can't be read; "" when it can or when there is none."""
+    is_paused: bool = False
+    """Whether nothing new is started until somebody unpauses the queue."""
     is_supervised: bool = False
     """Whether an `engine run` is at work on the queue."""
     is_read: bool = False
@@ -229,7 +231,7 @@ class Feed:
         self._readers = {
             run_id: self._readers.get(run_id) or _RunReader(RunDir(self.runs_dir / run_id)) for run_id in known
         }
-        yield from self._fleet_change(known, reading.trouble, is_read=False)
+        yield from self._fleet_change(known, reading, is_read=False)
         yield from self._pictures()
         yield from self._log_change()
         order = sorted(known, key=lambda run_id: (run_id != self._chosen, known.index(run_id)))
@@ -237,7 +239,7 @@ class Feed:
             reader = self._readers[run_id]
             if reader.look(reading.rows.get(run_id), now, is_chosen=run_id == self._chosen):
                 yield RunChange(reader.view)
-        yield from self._fleet_change(known, reading.trouble, is_read=self.is_read)
+        yield from self._fleet_change(known, reading, is_read=self.is_read)
 
     def _look_at_supervisor(self, now: float) -> None:
         if now >= self._next_supervisor_look:
@@ -250,11 +252,12 @@ class Feed:
         except OSError:
             return set()
 
-    def _fleet_change(self, known: list[str], trouble: str, *, is_read: bool) -> Iterator[FleetChange]:
+    def _fleet_change(self, known: list[str], reading: QueueReading, *, is_read: bool) -> Iterator[FleetChange]:
         fleet = Fleet(
             exists=self.runs_dir.is_dir(),
             run_ids=tuple(known),
-            trouble=trouble,
+            trouble=reading.trouble,
+            is_paused=reading.paused is not None,
             is_supervised=self._is_supervised,
             is_read=is_read or (self._fleet is not None and self._fleet.is_read),
         )

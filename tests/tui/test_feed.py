@@ -221,6 +221,16 @@ def test_a_living_worker_is_seen(tmp_path: Path, hold_locks: Callable[..., None]
     assert listener.fleet.is_supervised
 
 
+def test_a_paused_queue_is_seen(tmp_path: Path) -> None:
+    queue = RunQueue(tmp_path)
+    listener = Listener(tmp_path)
+    listener.look()
+    assert not listener.fleet.is_paused
+    queue.pause("by hand")
+    listener.look()
+    assert listener.fleet.is_paused
+
+
 def test_the_log_of_the_chosen_run_is_followed(tmp_path: Path) -> None:
     run_dir = an_evening(tmp_path, with_previews=False)
     listener = Listener(tmp_path)

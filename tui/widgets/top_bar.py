@@ -48,6 +48,8 @@ class TopBar(Widget):
     def _alert(self, fleet: Fleet, views: Sequence[RunView]) -> list[Piece]:
         if fleet.trouble:
             return [("queue unreadable", "warning!"), ("   ", "")]
+        if fleet.is_paused:
+            return [("paused: engine unpause", "warning!"), ("   ", "")]
         waiting = any(view.state == "queued" for view in views)
         busy = any(view.is_active for view in views)
         if waiting and not busy and not fleet.is_supervised:
