@@ -45,7 +45,8 @@ def write_run(folder: Path, network: nn.Module, names: Sequence[str], arch: str)
 
 def started_from(path: Path, names: Sequence[str], arch: str, **values: Any) -> nn.Module:
     torch.manual_seed(9)
-    return build_detector(model(arch, weights=str(path), norm="batch", **values), names).network
+    norm = {} if arch == SSD300 else {"norm": "batch"}  # VGG has none
+    return build_detector(model(arch, weights=str(path), **norm, **values), names).network
 
 
 def fresh(names: Sequence[str], arch: str) -> dict[str, Tensor]:
