@@ -65,17 +65,17 @@ def try_it(folder: Path, num_kills: int, seed: int = 0) -> Outcome:
         recovery={"checkpoint_minutes": 1e-9}, hardware={"num_workers": 1},
     ))
     whole, killed = (fill_run_dir(RunDir(folder / name), recipe) for name in ("whole", "killed"))
-    _start(whole, 1).wait()
+    _ended(_start(whole, 1))
     outcome = Outcome()
     moments = random.Random(seed)
     attempt = 1
     while True:
         worker = _start(killed, attempt)
         if sum(outcome.kills.values()) == num_kills:
-            worker.wait()
+            _ended(worker)
             break
         outcome.kills[_kill(worker, killed, moments.uniform(0, _LONGEST_LIFE_S))] += 1
-        if worker.wait() == EXIT_FINISHED:
+        if _ended(worker) == EXIT_FINISHED:
             break
         attempt += 1
     outcome.steps = len(steps_of(killed))
@@ -90,6 +90,14 @@ def _start(run_dir: RunDir, attempt: int) -> subprocess.Popen[bytes]:
             [sys.executable, "-m", "engine.worker", str(run_dir.path), "--attempt", str(attempt)],
             stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
+
+
+def _ended(worker: subprocess.Popen[bytes]) -> int:
+    """Wait for a worker's end, its lifeline open until then; returns its exit code."""
+    code = worker.wait()
+    if worker.stdin is not None:
+        worker.stdin.close()
+    return code
 
 
 def _kill(worker: subprocess.Popen[bytes], run_dir: RunDir, after_s: float) -> str:
