@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import mmap
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,8 @@ from engine.data.dataset import BrokenSample, DetectionDataset, Draw, Sample
 from engine.errors import DataError, Problem
 from engine.models.detector import Target
 
+# prctl(2), Linux: the signal that a process gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
 # How often a loader that brings nothing is looked after.
 _LOOK_EVERY_S = 1.0
 # Time for hanging loaders to write down where they hang before they are killed.
@@ -293,7 +297,10 @@ def make_loader(
 
 
 def _begin_worker(_worker: int) -> None:
-    """Let a loader process be asked where it hangs; Ctrl-C and a stop are its parent's to judge."""
+    """Let a loader process be asked where it hangs, and die with its parent; stopping is the parent's to judge."""
+    if sys.platform == "linux":
+        # torch's loaders look for their parent only every five seconds.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

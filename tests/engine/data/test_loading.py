@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -14,7 +17,7 @@ from engine.data.dataset import DetectionDataset
 from engine.data.loading import Batch, BatchStream, LoaderTrouble, make_loader, pick_num_workers
 from engine.data.order import FixedOrder
 from engine.errors import DataError
-from tests.builders import record, write_photo
+from tests.builders import process_environment, record, wait_for, write_photo
 
 CPU = torch.device("cpu")
 BOX = (5, 5, 20, 20)
@@ -105,3 +108,31 @@ def test_how_many_loader_processes(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     assert pick_num_workers(wanted, torch.device(device)) == expected
+
+
+_ORPHANS = """
+import os, signal, sys, multiprocessing
+from pathlib import Path
+import torch
+from engine.data.dataset import DetectionDataset
+from engine.data.loading import BatchStream
+from engine.data.order import FixedOrder
+from tests.builders import record
+records = [record([(5, 5, 20, 20)], [0], path=Path(sys.argv[1])) for _ in range(4)]
+stream = BatchStream(DetectionDataset(records), FixedOrder(4, 2), num_workers=2, device=torch.device("cpu"))
+next(stream.batches(lambda: 60.0))
+print(*[process.pid for process in multiprocessing.active_children()], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own signal at a parent's death is Linux's")
+def test_loader_processes_die_with_a_killed_parent_at_once(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "a.png", [("mug", BOX)])
+    done = subprocess.run(
+        [sys.executable, "-c", _ORPHANS, str(photo)], capture_output=True, text=True, env=process_environment(),
+        check=False,
+    )
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2, done.stderr
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids), 2, lambda: f"{pids} live on")
