@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from engine.errors import EngineError, Problem, QueueError, Where
+from engine.errors import Problem, QueueError, Where
 from engine.queuefile import QueueUnavailable
 from engine.queuereader import state_when_interrupted
 from engine.rundir import REMOVED_DIR, SUPERVISOR_LOCK, FileLock, RunDir, is_locked
@@ -343,9 +343,3 @@ def opened(runs_dir: Path, tell: Callable[[str], None] | None = None) -> Iterato
         yield queue
     finally:
         queue.close()
-
-
-def first_problem(changes: Iterable[Change]) -> EngineError | None:
-    """All refusals as one error; None when there was none."""
-    problems = tuple(change.problem for change in changes if change.problem is not None)
-    return QueueError(problems) if problems else None

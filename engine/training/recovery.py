@@ -22,7 +22,6 @@ class Troubles:
     Attributes:
         in_a_row: Discarded steps since the last good one.
         offences: (place, number of discarded steps) of images that were part of some.
-        set_aside: Places of images that are no longer trained on.
         rollbacks: How often the run went back to a checkpoint.
         lr_scale: What the learning rate is multiplied by since.
         back_to: Step of the checkpoint that the run went back to last.
@@ -31,7 +30,6 @@ class Troubles:
 
     in_a_row: int = 0
     offences: tuple[tuple[int, int], ...] = ()
-    set_aside: tuple[int, ...] = ()
     rollbacks: int = 0
     lr_scale: float = 1.0
     back_to: int | None = None
@@ -45,7 +43,7 @@ class Troubles:
     def from_dict(cls, values: dict[str, Any]) -> Troubles:
         """What `as_dict` made, read back."""
         offences = tuple((place, count) for place, count in values["offences"])
-        return cls(**{**values, "offences": offences, "set_aside": tuple(values["set_aside"])})
+        return cls(**{**values, "offences": offences})
 
 
 def after_good_step(troubles: Troubles) -> Troubles:
@@ -88,11 +86,6 @@ def after_discarded_step(
     return replace(troubles, in_a_row=troubles.in_a_row + 1, offences=offences), guilty
 
 
-def after_setting_aside(troubles: Troubles, places: Iterable[int]) -> Troubles:
-    """The memory with more images set aside."""
-    return replace(troubles, set_aside=tuple(sorted({*troubles.set_aside, *places})))
-
-
 def num_may_be_set_aside(num_images: int, settings: Recovery) -> int:
     """How many images a run may do without; at least one unless the recipe says none."""
     return max(1, int(num_images * settings.max_set_aside)) if settings.max_set_aside else 0
@@ -125,6 +118,6 @@ def after_rollback(troubles: Troubles, restored: Troubles, *, step: int, back_to
         settings: The recipe's `[recovery]`.
     """
     return replace(
-        restored, in_a_row=0, set_aside=troubles.set_aside, rollbacks=troubles.rollbacks + 1,
+        restored, in_a_row=0, rollbacks=troubles.rollbacks + 1,
         lr_scale=troubles.lr_scale * settings.rollback_lr_factor, back_to=back_to, wrong_at=step,
     )

@@ -24,7 +24,7 @@ from engine.models.detector import Detector, pick_device
 from engine.recipe.schema import Precision, Recipe
 from engine.rundir import RunDir
 from engine.training.optim import build_optimizer, set_training_mode
-from engine.training.step import min_size_of, set_input_size
+from engine.training.step import add_up_losses, min_size_of, set_input_size
 
 # A bundle is as large as the model; the first ones tell the most.
 MAX_BUNDLES = 3
@@ -111,11 +111,14 @@ def repeat(recipe: Recipe, bundle: Path) -> Repeated:
     for sample in samples:
         _restore(content, device)
         with torch.no_grad():
-            alone.append(sum(_losses(detector, Batch([sample]), device, precision, 1, train=False).values()))
+            alone.append(sum(add_up_losses(detector, Batch([sample]), device, precision, 1).values()))
     detector = _ready(recipe, content, device)  # anew, for the statistics of its normalisation have changed
     _restore(content, device)
     with _first_fault(detector) as faults:
-        losses = _losses(detector, Batch(samples), device, precision, content["micro_batch_size"], train=True)
+        losses = add_up_losses(
+            detector, Batch(samples), device, precision, content["micro_batch_size"],
+            on_loss=lambda loss: loss.backward(),  # type: ignore[no-untyped-call]
+        )
     return Repeated(
         step=content["step"], image_paths=tuple(content["image_paths"]), recorded=dict(content["losses"]),
         losses=losses, alone=tuple(alone), num_boxes=tuple(len(sample.target["labels"]) for sample in samples),
@@ -136,22 +139,6 @@ def _restore(content: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(content["random"]["torch"])
     if device.type == "cuda" and "cuda" in content["random"]:
         torch.cuda.set_rng_state(content["random"]["cuda"], device)
-
-
-def _losses(
-    detector: Detector, batch: Batch, device: torch.device, precision: Precision, micro_batch_size: int, *, train: bool
-) -> dict[str, float]:
-    """Parts of a batch's loss, as the training adds them up."""
-    sums: dict[str, float] = {}
-    for part in batch.split(micro_batch_size):
-        on_device = part.to(device)
-        losses = detector.losses(on_device.images, on_device.targets, precision)
-        share = len(part) / len(batch)
-        if train:
-            (torch.stack(list(losses.values())).sum() * share).backward()  # type: ignore[no-untyped-call]
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + value.item() * share
-    return sums
 
 
 @contextlib.contextmanager

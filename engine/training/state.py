@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
@@ -134,8 +134,7 @@ class RunState:
             "best": self.best.as_dict(),
             "plateau": self.plateau.as_dict(),
             "troubles": self.troubles.as_dict(),
-            # By name: a place is another image's once a file has gone from the folder.
-            "set_aside": sorted(str(self.train_data.records[place].image_path) for place in self.supply.set_aside),
+            "set_aside": self.names_set_aside(),
             "steps_per_epoch": self.steps_per_epoch,
             "micro_batch_size": self.stepper.micro_batch_size,
             "measure_batch_size": self.measurer.batch_size,
@@ -160,14 +159,22 @@ class RunState:
         self.num_measured = state.get("num_measured", self.epoch)
         self.plateau = Plateau(**state.get("plateau", {}))
         self.troubles = Troubles.from_dict(state["troubles"]) if "troubles" in state else Troubles()
-        places = {str(record.image_path): place for place, record in enumerate(self.train_data.records)}
-        self.supply.set_aside.update(places[path] for path in state.get("set_aside", ()) if path in places)
+        self.set_aside_again(state.get("set_aside", ()))
         self.stepper.micro_batch_size = min(self.stepper.micro_batch_size, state.get("micro_batch_size", 1024))
         self.measurer.shrink_to(state.get("measure_batch_size", 1024))
         self._elapsed_before_s = state["elapsed_s"]
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"]:
             torch.cuda.set_rng_state_all(state["cuda_random"])
+
+    def names_set_aside(self) -> list[str]:
+        """The images set aside, by name: a place is another image's once a file has gone from the folder."""
+        return sorted(str(self.train_data.records[place].image_path) for place in self.supply.set_aside)
+
+    def set_aside_again(self, names: Iterable[str]) -> None:
+        """Go without these images from the start; those that are gone altogether don't matter."""
+        places = {str(record.image_path): place for place, record in enumerate(self.train_data.records)}
+        self.supply.set_aside.update(places[name] for name in names if name in places)
 
     def _same_place(self, state: Content) -> int:
         """The checkpoint's step, or its counterpart where the dataset has lost or gained images since."""

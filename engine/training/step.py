@@ -129,7 +129,10 @@ class Stepper:
         while True:
             self._optimizer.zero_grad(set_to_none=True)
             try:
-                return self._add_up(batch)
+                return add_up_losses(
+                    self._detector, batch, self._device, self._precision, self.micro_batch_size,
+                    on_loss=lambda loss: backward(loss, self._scaler),
+                )
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -141,18 +144,6 @@ class Stepper:
                 raise OutOfMemory
             self.micro_batch_size = max(1, min(self.micro_batch_size, len(batch)) // 2)
             self._on_halved(self.micro_batch_size)
-
-    def _add_up(self, batch: Batch) -> dict[str, float]:
-        sums: dict[str, float] = {}
-        for part in batch.split(self.micro_batch_size):
-            on_device = part.to(self._device)
-            losses = self._detector.losses(on_device.images, on_device.targets, self._precision)
-            share = len(part) / len(batch)
-            total = torch.stack(list(losses.values())).sum()
-            backward(total * share if share < 1 else total, self._scaler)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.item() * share
-        return sums
 
     def _update(self) -> Verdict:
         try:
@@ -168,12 +159,39 @@ class Stepper:
         alone_losses: dict[int, float] = {}
         for sample in batch.samples:
             before.restore()
-            alone = Batch([sample]).to(self._device)
+            alone = Batch([sample])
             with torch.no_grad():
-                losses = self._detector.losses(alone.images, alone.targets, self._precision)
-            alone_losses[alone.places[0]] = sum(value.item() for value in losses.values())
+                losses = add_up_losses(self._detector, alone, self._device, self._precision, 1)
+            alone_losses[alone.places[0]] = sum(losses.values())
         after.restore()
         return spoilers_among(alone_losses, self._exploding_loss)
+
+
+def add_up_losses(
+    detector: Detector, batch: Batch, device: torch.device, precision: Precision, micro_batch_size: int, *,
+    on_loss: Callable[[Tensor], object] | None = None,
+) -> dict[str, float]:
+    """The parts of a whole batch's loss, so many images in memory at a time.
+
+    Args:
+        detector: In training mode.
+        batch: A whole batch, on the CPU.
+        device: Where to compute.
+        precision: Number format of the forward pass.
+        micro_batch_size: Images at a time.
+        on_loss: Given each micro-batch's share of the total loss, 0-d with its graph.
+    """
+    sums: dict[str, float] = {}
+    for part in batch.split(micro_batch_size):
+        on_device = part.to(device)
+        losses = detector.losses(on_device.images, on_device.targets, precision)
+        share = len(part) / len(batch)
+        if on_loss is not None:
+            total = torch.stack(list(losses.values())).sum()
+            on_loss(total * share if share < 1 else total)
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + value.item() * share
+    return sums
 
 
 def spoilers_among(losses: Mapping[int, float], exploding_loss: float) -> list[int]:

@@ -118,6 +118,7 @@ class _GoBackError(Exception):
     text: str
     step: int
     micro_batch_size: int
+    set_aside: list[str]
     troubles: Troubles | None = None
 
 
@@ -257,7 +258,9 @@ class _Trainer(RunState):
                 self.troubles, Troubles.from_dict(content["troubles"]) if content else Troubles(), step=self.step,
                 back_to=content["step"] if content else 0, settings=self.recipe.recovery,
             )
-        return _GoBackError(content, kind, text, self.step, micro_batch_size, troubles)
+        return _GoBackError(
+            content, kind, text, self.step, micro_batch_size, self.names_set_aside(), troubles
+        )
 
     def take_up_again(self, back: _GoBackError, attempt: int) -> None:
         """Go on from an earlier state: the log is cut back to it, what was mended since stays told."""
@@ -266,6 +269,7 @@ class _Trainer(RunState):
         for event in cut:
             if isinstance(event, RecoveryEvent):
                 self.events.append(event)
+        self.set_aside_again(back.set_aside)
         if back.troubles:
             self.troubles = back.troubles
         self.tell(back.kind, telling.went_back(back.text, self.step, self.troubles, self.stepper.micro_batch_size))

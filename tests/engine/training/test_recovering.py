@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.data.order import EpochOrder
 from engine.errors import DataError, Diverged, MemoryExhausted
 from engine.events import EpochEvent, EventLog, MessageEvent, RecoveryEvent, rewind
 from engine.models import Detector
@@ -60,7 +61,7 @@ def train_image(runs: Runs, index: int) -> Path:
     return runs.dataset / "train" / "images" / f"train{index:02d}.jpg"
 
 
-def after_step(step: int, run_dir: RunDir, act: Callable[[], None]) -> Heartbeat:
+def after_step(step: int, run_dir: RunDir, act: Callable[[], object]) -> Heartbeat:
     """Acts once, after so many steps."""
     done = []
 
@@ -190,6 +191,32 @@ def test_steps_that_are_all_spoilt_send_the_run_back_with_a_lower_rate(
     assert back.step == STEPS_PER_EPOCH
     assert "learning rate times 0.1" in back.text
     assert (run_dir.path / "events.before-1.jsonl").exists()
+
+
+def test_an_image_set_aside_since_the_checkpoint_stays_so_after_going_back(
+    own: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = own.recipe(
+        training={"epochs": 3}, optimizer={"lr": 0.02}, previews={"num_images": 0}, schedule={"kind": "constant"},
+        recovery={"max_discarded_steps": 2, "rollback_lr_factor": 0.1},
+    )
+    run_dir = own.run_dir("back", recipe)
+    order = EpochOrder(6, 2, 0)
+    order.epoch = 1
+    lost = train_image(own, list(order)[1][0].place)  # drawn in the second step after the checkpoint
+    rates: list[float] = []
+
+    def noted(optimizer: torch.optim.Optimizer, lr: float) -> None:
+        rates.append(lr)
+        set_lr(optimizer, lr)
+
+    monkeypatch.setattr("engine.training.trainer.set_lr", noted)
+    spoil(monkeypatch, lambda *_: len(steps_of(run_dir)) >= 5 and rates[-1] > 0.01, math.nan)
+    damage = after_step(STEPS_PER_EPOCH + 1, run_dir, lambda: lost.write_bytes(lost.read_bytes()[:-300]))
+    run(recipe, run_dir, heartbeat=damage)
+    assert kinds(run_dir).count("set aside") == 1
+    assert "rolled back" in kinds(run_dir)
+    assert load_checkpoint(run_dir.last_checkpoint)["set_aside"] == [str(lost)]
 
 
 def test_a_rate_far_too_high_is_lowered_until_it_trains(own: Runs) -> None:
