@@ -43,7 +43,7 @@ $(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
 
 # Slow tests, and the tests that need a GPU where there is one.
 slow: $(VENV)/.test-ready
-	$(BIN)/python -m pytest -m 'slow or gpu' --timeout 900
+	HYPOTHESIS_PROFILE=default $(BIN)/python -m pytest -m 'slow or gpu' --timeout 900
 
 # Speed of checking, of changing training images, of training in company, and 10,000 mutated recipes.
 bench: $(VENV)/.test-ready

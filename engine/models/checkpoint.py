@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import pickle
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -113,7 +114,7 @@ def load_checkpoint(path: Path) -> Content:
         known = _known_digests(path)
         if known and found not in known:
             raise EngineError.of("T102", str(path), "the checkpoint is damaged: its checksum is wrong", fix)
-        content = cast(Content, torch.load(path, map_location="cpu", weights_only=True))
+        content = cast(Content, load_plain(path))
     except FileNotFoundError as error:
         raise EngineError.of("T101", str(path), "there is no checkpoint", "let the run finish an epoch") from error
     except (OSError, *UNPICKLING_FAULTS) as error:
@@ -121,6 +122,19 @@ def load_checkpoint(path: Path) -> Content:
     if not isinstance(content, dict) or content.get("format", 0) > FORMAT_VERSION:
         raise EngineError.of("T103", str(path), "the checkpoint is of another version", "update engine")
     return content
+
+
+def load_plain(path: Path) -> Any:
+    """What `torch.save` wrote: tensors and plain values on the CPU; nothing else is ever unpickled.
+
+    Raises:
+        OSError: The file can't be read.
+        UNPICKLING_FAULTS: It isn't sound.
+    """
+    with warnings.catch_warnings():
+        # A damaged file looks like one of another pickle protocol; its fault is told, not its protocol.
+        warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_newest(path: Path) -> tuple[Content | None, str]:

@@ -21,7 +21,7 @@ from torchvision.models import get_model_weights
 from engine import hub
 from engine.catalogue import Arch, WeightsFile
 from engine.errors import EngineError, WeightsError
-from engine.models.checkpoint import UNPICKLING_FAULTS, load_checkpoint
+from engine.models.checkpoint import UNPICKLING_FAULTS, load_checkpoint, load_plain
 from engine.models.detector import output_names
 from engine.recipe.schema import Model
 from engine.rundir import RunDir
@@ -160,7 +160,7 @@ def read_start(path: Path, arch: Arch | None = None) -> Start:
 
 def _pickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_plain(path)
     except UNPICKLING_FAULTS as error:
         raise WeightsError.of(
             "W104", str(path), f"not a weights file: {first_line(error)}",

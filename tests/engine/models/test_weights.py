@@ -140,7 +140,6 @@ def test_code_in_a_weights_file_isnt_run(
     assert not (tmp_path / "bombed").exists()
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_plain_pickle_with_code_isnt_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.pth"
@@ -176,7 +175,6 @@ def test_a_damaged_file_is_told_whatever_the_damage(tmp_path: Path, sound: bytes
     assert code_of(caught) == "W104"
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(lambda tail: b"\x80\x02" + tail)))
 def test_any_other_file_is_told(tmp_path: Path, content: bytes) -> None:
