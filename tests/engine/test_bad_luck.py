@@ -116,7 +116,7 @@ def test_everything_killed_in_the_middle_one_command_and_all_runs_finish(crew: C
     for process in crew.alive():
         process.kill()
     crew.started[0].wait()
-    assert not crew.alive()
+    wait_for(lambda: not crew.alive(), GONE_WITHIN_S)  # the kernel takes its time over the dead on a busy machine
     assert [row.state for row in crew.rows()] == ["finished", "running", "queued"]
     assert crew.start().wait(60) == 0, crew.told()
     assert [(row.state, row.attempt) for row in crew.rows()] == [("finished", 1), ("finished", 2), ("finished", 1)]
