@@ -5,6 +5,7 @@ Workers are `tests.fakeworker`, which needs no torch; `tests/bench/torture.py` d
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import shutil
@@ -102,7 +103,8 @@ def crew(tmp_path: Path) -> Iterator[Crew]:
     crew.runs_dir.parent.mkdir()
     yield crew
     for process in crew.alive():
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     for process in crew.started:
         process.wait()
 
@@ -114,7 +116,8 @@ def test_everything_killed_in_the_middle_one_command_and_all_runs_finish(crew: C
     crew.start("anna", "bert", "carl")
     crew.wait_for_step("0002-bert", 7)
     for process in crew.alive():
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # the first one's end may have ended it
+            process.kill()
     crew.started[0].wait()
     wait_for(lambda: not crew.alive(), GONE_WITHIN_S)  # the kernel takes its time over the dead on a busy machine
     assert [row.state for row in crew.rows()] == ["finished", "running", "queued"]
