@@ -15,7 +15,8 @@ from rich.text import Text
 from engine.cli.options import count, runs_option
 from engine.cli.printing import console, print_problems, shown_path
 from engine.errors import DataError, Problem, printable
-from engine.rundir import find_run_dir, write_bytes_atomic
+from engine.modelfile import find_model
+from engine.rundir import write_bytes_atomic
 
 if TYPE_CHECKING:
     from engine.evaluation.drawing import DrawnBoxes
@@ -42,9 +43,9 @@ def command(
     Prints a table, draws each picture, and writes predictions.json. Exit code 1 when an image
     couldn't be read.
     """
-    run_dir = find_run_dir(runs_dir, run)
+    file = find_model(run, runs_dir)
     paths = find_images(images)
-    target = out_dir or run_dir.predictions
+    target = out_dir or (file.run_dir.predictions if file.run_dir else Path("predictions"))
     pairs = output_paths(paths, target)
     refuse_overwriting(pairs, target)
 
@@ -54,7 +55,7 @@ def command(
     from engine.evaluation.drawing import draw_boxes, save_jpeg
     from engine.evaluation.predict import above, as_json, load_predictor
 
-    predictor = load_predictor(run_dir, device)
+    predictor = load_predictor(file, device)
     names = predictor.detector.class_names
     results: list[tuple[Path, DrawnBoxes]] = []
     problems: list[Problem] = []
@@ -68,7 +69,7 @@ def command(
         save_jpeg(picture, drawn_path, quality=_JPEG_QUALITY)
         results.append((path, found))
     plain = [as_json(path, found, names) for path, found in results]
-    text = json.dumps({"run": run_dir.run_id, "epoch": predictor.epoch + 1, "threshold": threshold, "images": plain},
+    text = json.dumps({"run": file.name, "epoch": predictor.epoch + 1, "threshold": threshold, "images": plain},
                       indent=2)
     write_bytes_atomic(target / "predictions.json", text.encode())
     if as_json_only:

@@ -188,7 +188,8 @@ class RunState:
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint is of."""
-        return {"arch": self.recipe.model.arch, "class_names": list(self.class_names)}
+        settings = self.recipe.model.model_dump(mode="json")  # so that the file means something without its run
+        return {"arch": self.recipe.model.arch, "class_names": list(self.class_names), "model_settings": settings}
 
     def save_last(self, *, keep_previous: bool = True) -> None:
         """Write the checkpoint that a resumed run goes on from."""
