@@ -25,7 +25,9 @@ from tui.feed import (
     RunChange,
 )
 from tui.graphics import Graphics
-from tui.screens.main import PANELS, MainScreen, Scene
+from tui.panels.previews import PictureWanted
+from tui.scene import Scene
+from tui.screens.main import MainScreen
 from tui.theme import DARK, LIGHT, THEMES
 from tui.view import RunView
 from tui.widgets.queue import QueueList
@@ -188,8 +190,8 @@ class WatchApp(App[None]):
         self._look_at(message.run_id)
         self._draw()
 
-    @on(MainScreen.PictureWanted)
-    def _fetch(self, message: MainScreen.PictureWanted) -> None:
+    @on(PictureWanted)
+    def _fetch(self, message: PictureWanted) -> None:
         self._feed.want(message.key)
 
     # --- keys and commands ---
@@ -217,11 +219,9 @@ class WatchApp(App[None]):
         yield SystemCommand("Keys", "Show every key", self._main.action_help)
         yield SystemCommand("Dark or light", "Switch between the two themes", self.action_switch_theme)
         yield SystemCommand("Follow", "Follow whichever run is running", self.action_follow)
-        yield SystemCommand("Logarithmic axis", "Switch the loss and rate axes", self._main.action_log_axis)
-        yield SystemCommand("Calm or raw curves", "Switch the smoothing", self._main.action_smooth)
         yield SystemCommand("Full width", "Hide or show the queue", self._main.action_full_width)
-        for tab in PANELS:
-            yield SystemCommand(tab.title, "Open this panel", lambda panel=tab.panel: self._main.action_panel(panel))
+        for panel in self._main.panels:
+            yield SystemCommand(panel.TITLE, "Open this panel", lambda name=panel.PANEL: self._main.action_panel(name))
         for run in self._fleet.run_ids:
             view = self._views[run]
             yield SystemCommand(

@@ -210,22 +210,13 @@ async def test_themes(evening: Path, make_app: MakeApp) -> None:
         assert app.theme == DARK
 
 
-async def test_tab_goes_between_queue_and_panel(evening: Path, make_app: MakeApp) -> None:
+async def test_tab_goes_through_the_panels(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app, (120, 20)) as pilot:
-        await pilot.press("4")
-        await settle(pilot, app)
-        log = app.screen.query_one("#log", LogView)
-        await until(pilot, lambda: log.scroll_offset.y == log.max_scroll_y > 0, "at the end")
-        end = log.scroll_offset.y
-        await pilot.press("tab")
-        assert log.has_focus
-        await pilot.press("up")
-        await until(pilot, lambda: log.scroll_offset.y < end, "scrolled up")
-        await pilot.press("shift+tab")
-        assert app.screen.query_one(QueueList).has_focus
-        await pilot.press("up")
-        await see(pilot, app, "desk-ssdlite 0003")
+        for keys, panel in (("tab", "curves"), ("tab", "pictures"), ("shift+tab", "curves"), ("5", "facts")):
+            await pilot.press(keys)
+            await until(pilot, lambda panel=panel: app.screen.query_one(f"#{panel}").display, panel)
+            assert app.screen.query_one(f"#{panel}").has_focus
 
 
 async def test_paging_scrolls_the_panel(evening: Path, make_app: MakeApp) -> None:
@@ -233,7 +224,7 @@ async def test_paging_scrolls_the_panel(evening: Path, make_app: MakeApp) -> Non
     async with running(app, (120, 20)) as pilot:
         await pilot.press("4")
         await settle(pilot, app)
-        log = app.screen.query_one("#log", LogView)
+        log = app.screen.query_one("#log-lines", LogView)
         await until(pilot, lambda: log.scroll_offset.y == log.max_scroll_y > 0, "at the end")
         end = log.scroll_offset.y
         await pilot.press("pageup")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
@@ -9,16 +11,17 @@ from textual.widget import Widget
 
 from tui.widgets.inked import ink_style
 
-# Key, word, action; the first ones stay longest when the screen is narrow.
-_HINTS = (
+Hint = tuple[str, str, str]
+"""Key, word, action."""
+
+# The open panel's own keys stand between these; the last ones go first when the screen is narrow.
+_FIRST: tuple[Hint, ...] = (
     ("q", "leave", "app.leave"),
     ("?", "keys", "screen.help"),
     ("↑↓", "run", "screen.move(1)"),
-    ("1-5", "panel", "screen.next_panel"),
-    ("←→", "epoch", "screen.epoch(1)"),
-    ("n p", "image", "screen.image(1)"),
-    ("l", "log axis", "screen.log_axis"),
-    ("s", "calm or raw", "screen.smooth"),
+    ("Tab", "panel", "screen.next_panel(1)"),
+)
+_LAST: tuple[Hint, ...] = (
     ("f", "full width", "screen.full_width"),
     ("t", "dark or light", "app.switch_theme"),
     ("^p", "palette", "app.command_palette"),
@@ -30,14 +33,20 @@ class KeyLine(Widget):
 
     DEFAULT_CSS = "KeyLine { height: 1; }"
 
-    def __init__(self) -> None:
+    def __init__(self, hints: Sequence[Hint] = ()) -> None:
         super().__init__()
         self.auto_links = False
+        self._hints = tuple(hints)
+
+    def show(self, hints: Sequence[Hint]) -> None:
+        """Name another panel's keys."""
+        self._hints = tuple(hints)
+        self.refresh()
 
     def render(self) -> Text:
         """The line."""
         text = Text(" ", no_wrap=True)
-        for key, word, action in _HINTS:
+        for key, word, action in (*_FIRST, *self._hints, *_LAST):
             if text.cell_len + cell_len(key) + len(word) + 3 > self.size.width:
                 break
             click = Style(meta={"@click": action})

@@ -23,7 +23,7 @@ _LEAST_NAME = 8
 _LEAST_NAME_ORPHANED = 4
 
 
-class QueueList(ScrollView, can_focus=True):
+class QueueList(ScrollView, can_focus=False):
     """Every run in two to four lines, as many as there is room for."""
 
     DEFAULT_CSS = "QueueList { overflow-x: hidden; }"
@@ -95,21 +95,13 @@ class QueueList(ScrollView, can_focus=True):
         is_gap = part == 3
         edge = "▌ " if is_chosen and not is_gap else "  "
         background = "raised" if is_chosen and not is_gap else ""
-        return inked_strip(self, [(edge, "accent!" if self.has_focus else "accent"), *pieces], width, background)
+        return inked_strip(self, [(edge, "accent!"), *pieces], width, background)
 
     def on_click(self, event: events.Click) -> None:
         """Choose the run under the pointer."""
         index = (event.y + self.scroll_offset.y) // (self._density or 1)
         if index < len(self._runs):
             self.post_message(self.Chosen(self._runs[index]))
-
-    def on_focus(self) -> None:
-        """Show that arrows go here."""
-        self.refresh()
-
-    def on_blur(self) -> None:
-        """Show that arrows go elsewhere."""
-        self.refresh()
 
     def notify_style_update(self) -> None:
         """Take the new theme's inks."""

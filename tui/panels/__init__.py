@@ -1,0 +1,1 @@
+"""What the dashboard can show of the night and of a run; one file a panel."""

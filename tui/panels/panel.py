@@ -1,0 +1,52 @@
+"""What every panel is: a part of the main screen with a name, keys of its own, and a `show`.
+
+A panel is handed the scene while it is open, and never otherwise; it opens no files. Its keys work
+while it is open: opening a panel gives it the focus, and what it doesn't know the screen answers.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.containers import Vertical
+
+from tui.scene import Scene
+
+
+class Panel(Vertical, can_focus=True):
+    """One panel. A subclass composes its widgets and fills them in `show`."""
+
+    PANEL: ClassVar[str]
+    """Its id."""
+    TITLE: ClassVar[str]
+    """Its name in the row of tabs and in the palette."""
+    IS_WHOLE: ClassVar[bool] = False
+    """Whether it takes the whole screen, with neither the list of runs nor the chosen run's header beside it."""
+    HINTS: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+    """Key, word and action of the keys that the last line names while it is open."""
+
+    def __init__(self) -> None:
+        super().__init__(id=self.PANEL)
+        self.scene: Scene | None = None
+
+    def take(self, scene: Scene) -> None:
+        """Show the state of things, now that the panel is open or something has changed."""
+        self.scene = scene
+        self.show(scene)
+
+    def show(self, scene: Scene) -> None:
+        """Show the state of things."""
+        raise NotImplementedError
+
+    def show_again(self) -> None:
+        """Show the same again, after a key has changed how."""
+        if self.scene is not None:
+            self.show(self.scene)
+
+    def scroll_pages(self, pages: int) -> None:
+        """Scroll by pages, where there is something to scroll."""
+
+    def scroll_widget(self, selector: str, pages: int) -> None:
+        """Scroll one of the panel's widgets by pages."""
+        widget = self.query_one(selector)
+        widget.scroll_relative(y=pages * max(1, widget.size.height - 2), animate=False)
