@@ -1,12 +1,13 @@
 """The loss-curve picture of a run: `python -m engine.report.curves RUN_DIR` writes report/loss.png.
 
 Three panels share the epochs: training and validation loss, AP on the validation images, and the
-learning rate. Marks a point of the best epoch.
+learning rate. The best epoch is marked, and what the curve's shape says stands above.
 """
 
 from __future__ import annotations
 
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from engine.advice import advise, read_curve
 from engine.events import EpochEvent, Event, EventTail, RunStarted, StepEvent
 from engine.rundir import RunDir, write_atomic
 
@@ -53,7 +55,8 @@ def draw_loss_curve(run_dir: RunDir) -> bool:
     Raises:
         OSError: The events can't be read or the picture can't be written.
     """
-    curves = read_curves(EventTail(run_dir.events).read_all())
+    events = EventTail(run_dir.events).read_all()
+    curves, advice = read_curves(events), advise(read_curve(events))
     if not curves.step_losses:
         return False
     figure, (losses, quality, rate) = plt.subplots(
@@ -69,7 +72,12 @@ def draw_loss_curve(run_dir: RunDir) -> bool:
         axes.grid(visible=True, alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     # A run's name is a person's text; without this a "$" would start mathematics.
-    figure.suptitle(run_dir.run_id, fontsize=14, parse_math=False)
+    figure.suptitle(run_dir.run_id, fontsize=14, x=0.01, ha="left", weight="bold", parse_math=False)
+    words = f"{advice.words}.  {advice.fix}" if advice.fix else advice.words
+    losses.set_title(
+        textwrap.fill(words[:1].upper() + words[1:], 110), fontsize=10, loc="left", color="#334155", parse_math=False,
+        pad=10,
+    )
     write_atomic(run_dir.loss_curve, lambda file: figure.savefig(file, format="png", dpi=120))
     plt.close(figure)
     return True
