@@ -141,6 +141,23 @@ class RunDir:
         """Folder of `engine predict`'s output."""
         return self.path / "predictions"
 
+    @property
+    def evaluation(self) -> Path:
+        """Folder of what was measured, and of what was made of it."""
+        return self.path / "evaluation"
+
+    def ground_truth(self, split: str) -> Path:
+        """What there was to find in a split, in COCO's form; each image with the `path` of its photo."""
+        return self.evaluation / f"{split}.ground_truth.json"
+
+    def detections(self, split: str) -> Path:
+        """What the best model found in a split: COCO's list of results."""
+        return self.evaluation / f"{split}.detections.json"
+
+    def analysis(self, split: str) -> Path:
+        """What is said of both: `engine.analysis.schema.Analysis`."""
+        return self.evaluation / f"{split}.json"
+
     def preview(self, epoch: int, index: int) -> Path:
         """The picture of one preview image; epoch and index zero-based."""
         return self.path / "previews" / f"{epoch:04d}" / f"{index:02d}.jpg"

@@ -56,7 +56,6 @@ def main() -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S",
         stream=sys.stderr,
     )
-    logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)
     run_dir = RunDir(arguments.run_dir.resolve())
     lock = FileLock(run_dir.worker_lock)
     if not lock.acquire(_LOCK_PATIENCE_S):

@@ -1,6 +1,6 @@
 """COCO average precision and recall of detections against records.
 
-The counting is faster-coco-eval's, whose figures equal pycocotools' (a test compares them).
+The counting is `engine.analysis`'s, whose figures equal pycocotools' (a test compares them).
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 
+from engine.analysis.counting import count
+from engine.analysis.matching import Setting
+from engine.analysis.tables import Detections, GroundTruth, ImageEntry, Ints, from_columns
 from engine.annotations import ImageRecord
 from engine.boxes import area_xyxy, xyxy_to_xywh
 from engine.models.detector import Detection
@@ -56,32 +58,43 @@ def coco_figures(
         detections: One an image, in the same order, boxes in the image's pixels.
         class_names: The class map's names.
     """
-    truth = COCO(ground_truth_json(records, class_names))
-    found = truth.loadRes(detections_json(detections))
-    evaluation = COCOeval_faster(truth, found, iouType="bbox")
-    evaluation.evaluate()
-    evaluation.accumulate()
-    # precision is (IoU thresholds, recall levels, classes, area ranges, max detections); -1: nothing to find.
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    # recall is (IoU thresholds, classes, max detections) here: 1, 10 and 100.
-    recall = evaluation.eval["recall"][:, :, 0, :]
-    names = list(class_names)
+    tables = count(Setting.of(_ground_truth(records, class_names), _detections(detections)))
+    labels = dict(zip(class_names, range(len(class_names)), strict=True))
     return CocoFigures(
-        ap=_mean(precision),
-        ap50=_mean(precision[0]),
-        ap75=_mean(precision[5]),
-        ar1=_mean(recall[:, :, 0]),
-        ar10=_mean(recall[:, :, 1]),
-        ar100=_mean(recall[:, :, 2]),
-        ap_per_class={name: _mean(precision[:, :, index]) for index, name in enumerate(names)},
-        ap50_per_class={name: _mean(precision[0, :, index]) for index, name in enumerate(names)},
-        ar100_per_class={name: _mean(recall[:, index, 2]) for index, name in enumerate(names)},
+        ap=tables.ap(), ap50=tables.ap(threshold=0), ap75=tables.ap(threshold=5),
+        ar1=tables.ar(limit=0), ar10=tables.ar(limit=1), ar100=tables.ar(),
+        ap_per_class={name: tables.ap(label) for name, label in labels.items()},
+        ap50_per_class={name: tables.ap(label, threshold=0) for name, label in labels.items()},
+        ar100_per_class={name: tables.ar(label) for name, label in labels.items()},
     )
 
 
-def _mean(values: Any) -> float | None:
-    known = values[values > -1]
-    return float(np.mean(known)) if known.size else None
+def _ground_truth(records: Sequence[ImageRecord], class_names: Sequence[str]) -> GroundTruth:
+    boxes = np.concatenate([np.zeros((0, 4), dtype=np.float32), *(record.boxes_xyxy for record in records)])
+    return GroundTruth(
+        images=tuple(ImageEntry(place, record.image_path.name) for place, record in enumerate(records)),
+        class_names=tuple(class_names), category_ids=tuple(range(len(class_names))),
+        image=_repeated([len(record.labels) for record in records]),
+        label=np.concatenate([np.zeros(0, dtype=np.int64), *(record.labels for record in records)]),
+        boxes_xywh=xyxy_to_xywh(boxes).astype(np.float64), area=area_xyxy(boxes).astype(np.float64),
+        excused=np.concatenate([np.zeros(0, dtype=bool), *(record.crowd | record.difficult for record in records)]),
+    )
+
+
+def _repeated(counts: Sequence[int]) -> Ints:
+    """0 as often as the first count says, then 1, and so on."""
+    return np.repeat(np.arange(len(counts)), np.array(counts, dtype=np.int64))
+
+
+def _detections(detections: Sequence[Detection]) -> Detections:
+    none = np.zeros((0, 4), dtype=np.float32)
+    boxes = np.concatenate([none, *(found["boxes_xyxy"].cpu().numpy() for found in detections)])
+    return from_columns(
+        _repeated([len(found["labels"]) for found in detections]),
+        np.concatenate([np.zeros(0, dtype=np.int64), *(found["labels"].cpu().numpy() for found in detections)]),
+        xyxy_to_xywh(boxes).astype(np.float64),
+        np.concatenate([np.zeros(0, dtype=np.float32), *(found["scores"].cpu().numpy() for found in detections)]),
+    )
 
 
 def ground_truth_json(records: Sequence[ImageRecord], class_names: Sequence[str]) -> dict[str, Any]:
@@ -102,7 +115,10 @@ def ground_truth_json(records: Sequence[ImageRecord], class_names: Sequence[str]
     return {
         "info": {},
         "images": [
-            {"id": image_id, "width": record.width, "height": record.height, "file_name": record.image_path.name}
+            {
+                "id": image_id, "width": record.width, "height": record.height, "file_name": record.image_path.name,
+                "path": str(record.image_path),
+            }
             for image_id, record in enumerate(records)
         ],
         "categories": [{"id": label, "name": name} for label, name in enumerate(class_names)],
@@ -111,11 +127,15 @@ def ground_truth_json(records: Sequence[ImageRecord], class_names: Sequence[str]
 
 
 def detections_json(detections: Sequence[Detection]) -> list[dict[str, Any]]:
-    """Detections in COCO's results form, with the same ids as `ground_truth_json`."""
+    """Detections in COCO's results form, with the same ids as `ground_truth_json`.
+
+    Rounded to about what float32 holds, which halves the file.
+    """
     results: list[dict[str, Any]] = []
     for image_id, detection in enumerate(detections):
-        boxes = xyxy_to_xywh(detection["boxes_xyxy"].cpu().numpy()).tolist()
-        labels, scores = detection["labels"].tolist(), detection["scores"].tolist()
+        boxes = xyxy_to_xywh(detection["boxes_xyxy"].cpu().numpy()).astype(np.float64).round(4).tolist()
+        labels = detection["labels"].tolist()
+        scores = detection["scores"].cpu().numpy().astype(np.float64).round(8).tolist()
         results.extend(
             {"image_id": image_id, "category_id": label, "bbox": box, "score": score}
             for box, label, score in zip(boxes, labels, scores, strict=True)

@@ -19,6 +19,7 @@ from typing import Literal
 from engine.data.dataset import Sample
 from engine.data.loading import Batch
 from engine.errors import Diverged
+from engine.evaluation.kept import keep_measured
 from engine.evaluation.previews import draw_previews
 from engine.events import CheckpointEvent, EventLog, PhaseEvent, PreviewEvent, RecoveryEvent, StepEvent
 from engine.events import Recovery as Kind
@@ -345,6 +346,7 @@ class _Trainer(RunState):
         with self.average.swapped_in(self.detector.network) if averaged and self.average else contextlib.nullcontext():
             content = {"model": self.detector.network.state_dict(), "epoch": epoch, "best": self.best.as_dict()}
             save_checkpoint(path, {**content, "weights": measured.weights, **self.identity()}, keep_previous=False)
+        keep_measured(self.run_dir, "val", self.measurer.data.records, measured.validation, self.class_names, epoch)
         self.events.append(
             CheckpointEvent(kind="best", path=self.run_dir.relative(path), epoch=epoch, step=self.step - 1)
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.analysis import coco_figures, read_measured
 from engine.errors import Diverged
 from engine.events import CheckpointEvent, EpochEvent, EventLog, MessageEvent, PreviewEvent, RunStarted, rewind
 from engine.models.checkpoint import Content, load_checkpoint
@@ -124,6 +125,16 @@ def test_best_and_last_are_kept(whole: RunDir) -> None:
     assert last["step"] == 2 * STEPS_PER_EPOCH
     kinds = [event.kind for event in events_of(whole) if isinstance(event, CheckpointEvent)]
     assert kinds.count("best") == len(told)
+
+
+def test_what_the_best_model_found_is_kept(whole: RunDir) -> None:
+    measured, best = read_measured(whole), load_checkpoint(whole.best_checkpoint)
+    assert measured is not None
+    assert (measured.source.model, measured.source.split, measured.source.epoch) == (whole.run_id, "val", best["epoch"])
+    assert len(measured.truth.images) == 3
+    assert all(Path(image.path or "").is_file() for image in measured.truth.images)
+    [told] = [event for event in events_of(whole) if isinstance(event, EpochEvent) and event.epoch == best["epoch"]]
+    assert coco_figures(measured.truth, measured.found).ap == pytest.approx(told.ap, abs=1e-6)
 
 
 def test_the_same_seed_trains_the_same_and_another_does_not(runs: Runs, whole: RunDir) -> None:

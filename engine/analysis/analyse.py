@@ -1,0 +1,66 @@
+"""Ground truth and detections in, an `Analysis` out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.analysis.confusion import confusion
+from engine.analysis.counting import ClassCounts, Tables, class_counts, count, voc_ap
+from engine.analysis.matching import Setting
+from engine.analysis.operating import SCORES, best_of_all, best_of_class, f1_at
+from engine.analysis.schema import Analysis, ClassAnalysis, CocoFigures, Source, Speed
+from engine.analysis.tables import Detections, Floats, GroundTruth
+
+# Told where no threshold is better than another.
+DEFAULT_SCORE = 0.5
+_UNKNOWN = Source()
+
+
+def coco_figures(truth: GroundTruth, found: Detections) -> CocoFigures:
+    """COCO's twelve figures alone."""
+    return count(Setting.of(truth, found)).figures()
+
+
+def analyse(
+    truth: GroundTruth, found: Detections, *, source: Source = _UNKNOWN, speed: Speed | None = None
+) -> Analysis:
+    """Say all that can be said of detections.
+
+    Args:
+        truth: What there was to find.
+        found: What was found.
+        source: Where both are from.
+        speed: What was measured while detecting.
+    """
+    setting = Setting.of(truth, found)
+    tables = count(setting)
+    labels = range(len(truth.class_names))
+    counts = [class_counts(setting, tables.matches, label) for label in labels]
+    best = best_of_all(counts)
+    classes = tuple(_class_analysis(setting, tables, counts[label], label) for label in labels)
+    curves = [one.f1_by_score for one in classes if one.f1_by_score is not None]
+    voc = [one.voc_ap50 for one in classes if one.voc_ap50 is not None]
+    return Analysis(
+        source=source, num_images=len(truth.images), num_objects=truth.num_demanded, num_detections=len(found),
+        figures=tables.figures(), voc_ap50=float(np.mean(voc)) if voc else None, classes=classes, best=best,
+        f1_by_score=_plain(np.mean(curves, axis=0)) if curves else None,
+        confusion=confusion(setting, tables.matches, best.score if best else DEFAULT_SCORE), speed=speed,
+    )
+
+
+def _class_analysis(setting: Setting, tables: Tables, counts: ClassCounts, label: int) -> ClassAnalysis:
+    own = setting.truth.label == label
+    known = counts.num_objects > 0
+    return ClassAnalysis(
+        name=setting.truth.class_names[label], num_images=len(np.unique(setting.truth.image[own])),
+        num_objects=counts.num_objects, num_detections=len(counts.rows),
+        figures=tables.figures_of(label), voc_ap50=voc_ap(counts), best=best_of_class(counts) if known else None,
+        precision50=_plain(tables.precision[label, 0, 0]) if known else None,
+        precision75=_plain(tables.precision[label, 0, 5]) if known else None,
+        f1_by_score=_plain(f1_at(counts, SCORES)) if known else None,
+    )
+
+
+def _plain(values: Floats) -> tuple[float, ...]:
+    """Curves need no more digits than a picture shows."""
+    return tuple(np.round(values, 5).tolist())
