@@ -90,6 +90,7 @@ class WatchApp(App[None]):
         self._logs: dict[str, tuple[str, ...]] = {}
         self._chosen: str | None = None
         self._was_picked = False
+        self._marked: frozenset[str] = frozenset()
         self._feed = FeedThread(Feed(runs_dir), self._hear, pause_s)
         self._main = MainScreen(f"{runs_dir}/", graphics)
         self._redraw_s = redraw_s
@@ -166,6 +167,7 @@ class WatchApp(App[None]):
                 chosen,
                 self._logs.get(self._chosen or "", ()),
                 self._clock(),
+                self._marked & self._views.keys(),
             )
         )
 
@@ -188,6 +190,11 @@ class WatchApp(App[None]):
     def _pick(self, message: QueueList.Chosen) -> None:
         self._was_picked = True
         self._look_at(message.run_id)
+        self._draw()
+
+    @on(QueueList.Marked)
+    def _mark(self, message: QueueList.Marked) -> None:
+        self._marked = message.run_ids
         self._draw()
 
     @on(PictureWanted)

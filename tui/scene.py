@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tui.feed import Fleet
 from tui.view import RunView
@@ -18,6 +18,7 @@ class Scene:
         chosen: The run that is looked at.
         log: That run's log.
         now: Seconds since 1970.
+        marked: Ids of the runs that were marked, to act on together or to compare.
     """
 
     fleet: Fleet
@@ -25,3 +26,4 @@ class Scene:
     chosen: RunView | None
     log: tuple[str, ...]
     now: float
+    marked: frozenset[str] = field(default=frozenset())

@@ -130,6 +130,18 @@ async def test_first_and_last_run(evening: Path, make_app: MakeApp, first_key: s
         await see(pilot, app, "desk-r50 0004")
 
 
+async def test_runs_are_marked(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("space", "k", "space")
+        await see(pilot, app, "•– 0003")
+        scene = app._main._scene
+        assert scene is not None
+        assert scene.marked == {"0003-desk-ssdlite", "0004-desk-r50"}
+        await pilot.press("space")
+        await miss(pilot, app, "•– 0003")
+
+
 async def test_panels(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     panels = [

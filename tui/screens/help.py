@@ -19,7 +19,7 @@ from tui.words import SIGNS
 _KEY_WORDS = {
     "up": "↑", "down": "↓", "left": "←", "right": "→", "question_mark": "?", "escape": "Esc", "enter": "Enter",
     "tab": "Tab", "shift+tab": "Shift+Tab", "home": "Home", "end": "End", "pageup": "PgUp", "pagedown": "PgDn",
-    "ctrl+p": "Ctrl+P", "ctrl+c": "Ctrl+C", "upper_g": "G",
+    "space": "Space", "ctrl+p": "Ctrl+P", "ctrl+c": "Ctrl+C", "upper_g": "G",
 }  # fmt: skip
 
 

@@ -52,6 +52,7 @@ class MainScreen(Screen[None]):
         Binding("k,up", "move(-1)", "Previous run", show=False),
         Binding("g,home", "move(-100000)", "First run", show=False),
         Binding("G,end", "move(100000)", "Last run", show=False),
+        Binding("space", "mark", "Mark the run, or unmark it", show=False),
         Binding("a", "app.follow", "Follow the running run", show=False),
         *(Binding(str(digit), f"digit({digit})", f"Panel {digit}", show=False) for digit in range(1, 10)),
         Binding("tab", "next_panel(1)", "Next panel", show=False),
@@ -123,7 +124,7 @@ class MainScreen(Screen[None]):
             self.set_class(not scene.views, "-empty")
             # Some terminals kept what was there (pictures in pixels most of all) until the next resize.
             self.call_after_refresh(self.refresh, layout=True)
-        self.query_one(QueueList).show(scene.views, _run_id(scene.chosen), scene.now)
+        self.query_one(QueueList).show(scene.views, _run_id(scene.chosen), scene.now, scene.marked)
         if scene.chosen is not None:
             self.query_one(RunHeader).show(scene.chosen, scene.now)
         self._open.take(scene)
@@ -145,6 +146,12 @@ class MainScreen(Screen[None]):
         at = runs.index(chosen) if chosen in runs else 0
         target = runs[max(0, min(len(runs) - 1, at + places))]
         self.post_message(QueueList.Chosen(target))
+
+    def action_mark(self) -> None:
+        """Mark the chosen run, or take its mark away."""
+        scene = self._scene
+        if scene is not None and scene.chosen is not None:
+            self.post_message(QueueList.Marked(scene.marked ^ {scene.chosen.run_id}))
 
     def action_digit(self, digit: int) -> None:
         """Open the panel of a digit."""

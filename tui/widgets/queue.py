@@ -34,20 +34,30 @@ class QueueList(ScrollView, can_focus=False):
 
         run_id: str
 
+    @dataclass
+    class Marked(Message):
+        """Other runs are marked now."""
+
+        run_ids: frozenset[str]
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._runs: tuple[str, ...] = ()
         self._lines: dict[str, list[list[Piece]]] = {}
         self._chosen: str | None = None
+        self._marked: frozenset[str] = frozenset()
         self._density = 0
 
-    def show(self, views: Sequence[RunView], chosen: str | None, now: float) -> None:
+    def show(
+        self, views: Sequence[RunView], chosen: str | None, now: float, marked: frozenset[str] = frozenset()
+    ) -> None:
         """Show these runs; only the lines that changed are drawn again.
 
         Args:
             views: By number.
             chosen: The run that the rest of the screen shows.
             now: Seconds since 1970.
+            marked: The runs that are marked.
         """
         runs = tuple(view.run_id for view in views)
         density = self._density_for(len(runs))
@@ -59,8 +69,9 @@ class QueueList(ScrollView, can_focus=False):
             self.refresh()
         changed = [run for run in runs if lines[run] != old.get(run)]
         moved = [self._chosen, chosen] if chosen != self._chosen else []
-        self._chosen = chosen
-        self._refresh_runs([*changed, *(run for run in moved if run is not None)])
+        marks = marked ^ self._marked
+        self._chosen, self._marked = chosen, marked
+        self._refresh_runs([*changed, *(run for run in moved if run is not None), *marks])
         if moved and chosen is not None:
             self._bring_into_sight(chosen)
 
@@ -93,7 +104,8 @@ class QueueList(ScrollView, can_focus=False):
         lines = self._lines[run]
         pieces = lines[part] if part < len(lines) else []
         is_gap = part == 3
-        edge = "▌ " if is_chosen and not is_gap else "  "
+        edge = "▌" if is_chosen and not is_gap else " "
+        edge += "•" if run in self._marked and part == 0 else " "
         background = "raised" if is_chosen and not is_gap else ""
         return inked_strip(self, [(edge, "accent!"), *pieces], width, background)
 
