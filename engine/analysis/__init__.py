@@ -7,6 +7,7 @@ from engine.analysis.analyse import DEFAULT_SCORE, analyse, coco_figures
 from engine.analysis.runfiles import load_analysis, read_measured, read_thresholds
 from engine.analysis.schema import Analysis, CocoFigures, Thresholds
 from engine.analysis.tables import Detections, GroundTruth
+from engine.analysis.verdicts import JudgedImage, judge_images
 
 __all__ = [
     "DEFAULT_SCORE",
@@ -14,9 +15,11 @@ __all__ = [
     "CocoFigures",
     "Detections",
     "GroundTruth",
+    "JudgedImage",
     "Thresholds",
     "analyse",
     "coco_figures",
+    "judge_images",
     "load_analysis",
     "read_measured",
     "read_thresholds",

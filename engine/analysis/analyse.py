@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.analysis.bootstrap import Resamples, num_resamples, resample
+from engine.analysis.calibration import calibration
 from engine.analysis.confusion import confusion
 from engine.analysis.counting import ClassCounts, Tables, class_counts, count, voc_ap
 from engine.analysis.matching import Setting
 from engine.analysis.operating import SCORES, best_of_all, best_of_class, f1_at
-from engine.analysis.schema import Analysis, ClassAnalysis, CocoFigures, Source, Speed
+from engine.analysis.schema import Analysis, ClassAnalysis, CocoFigures, Interval, Source, Speed
 from engine.analysis.tables import Detections, Floats, GroundTruth
+from engine.analysis.verdicts import error_costs, judge
 
 # Told where no threshold is better than another.
 DEFAULT_SCORE = 0.5
@@ -37,18 +40,31 @@ def analyse(
     labels = range(len(truth.class_names))
     counts = [class_counts(setting, tables.matches, label) for label in labels]
     best = best_of_all(counts)
-    classes = tuple(_class_analysis(setting, tables, counts[label], label) for label in labels)
+    # A single image says nothing of how much images differ.
+    num_drawn = num_resamples(truth.num_demanded) if len(truth.images) > 1 else 0
+    drawn = resample(setting, tables.matches, counts, num_drawn) if num_drawn else None
+    classes = tuple(_class_analysis(setting, tables, counts[label], label, drawn) for label in labels)
     curves = [one.f1_by_score for one in classes if one.f1_by_score is not None]
     voc = [one.voc_ap50 for one in classes if one.voc_ap50 is not None]
     return Analysis(
         source=source, num_images=len(truth.images), num_objects=truth.num_demanded, num_detections=len(found),
         figures=tables.figures(), voc_ap50=float(np.mean(voc)) if voc else None, classes=classes, best=best,
         f1_by_score=_plain(np.mean(curves, axis=0)) if curves else None,
-        confusion=confusion(setting, tables.matches, best.score if best else DEFAULT_SCORE), speed=speed,
+        confusion=confusion(setting, tables.matches, best.score if best else DEFAULT_SCORE),
+        calibration=calibration(setting, tables.matches),
+        errors=error_costs(setting, tables.matches, judge(setting, tables.matches)),
+        intervals=_intervals(drawn, ("ap", "ap50", "ap75", "ar100")), num_resamples=num_drawn, speed=speed,
     )
 
 
-def _class_analysis(setting: Setting, tables: Tables, counts: ClassCounts, label: int) -> ClassAnalysis:
+def _intervals(drawn: Resamples | None, names: tuple[str, ...], label: int | None = None) -> dict[str, Interval]:
+    found = {name: drawn.interval(name, label) for name in names} if drawn else {}
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def _class_analysis(
+    setting: Setting, tables: Tables, counts: ClassCounts, label: int, drawn: Resamples | None
+) -> ClassAnalysis:
     own = setting.truth.label == label
     known = counts.num_objects > 0
     return ClassAnalysis(
@@ -58,6 +74,7 @@ def _class_analysis(setting: Setting, tables: Tables, counts: ClassCounts, label
         precision50=_plain(tables.precision[label, 0, 0]) if known else None,
         precision75=_plain(tables.precision[label, 0, 5]) if known else None,
         f1_by_score=_plain(f1_at(counts, SCORES)) if known else None,
+        intervals=_intervals(drawn, ("ap", "ap50"), label),
     )
 
 
