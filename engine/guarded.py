@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,10 @@ GRACE_S = 3.5
 
 def guardian_command(run_dir: RunDir, command: Sequence[str], grace_s: float = GRACE_S) -> list[str]:
     """The command line that runs a command under a guardian; its output goes to the run's worker.log."""
-    logs = (run_dir.worker_log, run_dir.worker_log_first, run_dir.worker_log_before)
+    return _command((run_dir.worker_log, run_dir.worker_log_first, run_dir.worker_log_before), command, grace_s)
+
+
+def _command(logs: Sequence[Path], command: Sequence[str], grace_s: float) -> list[str]:
     return [sys.executable, "-I", "-S", str(_GUARDIAN), str(grace_s), *map(str, logs), *command]
 
 
@@ -26,16 +30,18 @@ class GuardedProcess:
     """A process beside the queue, such as one that draws; it ends with this one, whatever kills that.
 
     Args:
-        run_dir: The run it works for.
+        log: Where its output goes, added to what is there; beside it lie `.first` and `.before` where it is very much.
         command: Its command line.
+        grace_s: Seconds it has to end by itself once this process is dead.
 
     Raises:
         OSError: It can't be started.
     """
 
-    def __init__(self, run_dir: RunDir, command: Sequence[str]) -> None:
+    def __init__(self, log: Path, command: Sequence[str], grace_s: float = 0.0) -> None:
+        logs = (log, log.with_name(f"{log.stem}.first{log.suffix}"), log.with_name(f"{log.stem}.before{log.suffix}"))
         self._guardian = subprocess.Popen(
-            guardian_command(run_dir, command, grace_s=0.0), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            _command(logs, command, grace_s), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,
         )
 
@@ -46,8 +52,26 @@ class GuardedProcess:
         self.wait()
         return True
 
-    def wait(self) -> None:
-        """Wait for its end."""
-        self._guardian.wait()
+    def stop(self) -> None:
+        """Ask it to end by itself."""
+        self._order(STOP)
+
+    def kill(self) -> None:
+        """End it and all that it started."""
+        self._order(KILL)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for its end; False when it takes longer."""
+        try:
+            self._guardian.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
         if self._guardian.stdin is not None:
             self._guardian.stdin.close()
+        return True
+
+    def _order(self, order: bytes) -> None:
+        if self._guardian.stdin is not None and not self._guardian.stdin.closed:
+            with contextlib.suppress(OSError):
+                self._guardian.stdin.write(order)
+                self._guardian.stdin.flush()

@@ -45,6 +45,7 @@ class Told:
         best_ap50: The run's best AP50, in [0, 1].
         runs_dir: The runs folder.
         counts: For the end of the queue, how many of its runs are in each state.
+        report: Where the report of the queue is; "" without one.
         time: When, seconds since 1970.
     """
 
@@ -57,6 +58,7 @@ class Told:
     best_ap50: float | None = None
     runs_dir: str = ""
     counts: dict[str, int] = field(default_factory=dict)
+    report: str = ""
     time: float = 0.0
 
 
@@ -76,11 +78,11 @@ def run_notice(
     )
 
 
-def queue_notice(counts: dict[str, int], runs_dir: Path) -> Told:
+def queue_notice(counts: dict[str, int], runs_dir: Path, report: Path | None = None) -> Told:
     """What to tell when the queue has been worked off; `counts` are of the runs worked on."""
     words = ", ".join(f"{number} {state}" for state, number in counts.items()) or "nothing was to be done"
     return Told("queue ended", f"the queue has ended: {words}", runs_dir=str(runs_dir.resolve()), counts=dict(counts),
-                time=time.time())
+                report="" if report is None else str(report.resolve()), time=time.time())
 
 
 class Notices:

@@ -27,6 +27,8 @@ SUPERVISOR_LOG = "supervisor.log"
 NOTICES_LOG = "notices.log"
 # Runs that were taken out of the queue; nothing in it is ever deleted unasked.
 REMOVED_DIR = "removed"
+# Reports of several runs.
+REPORTS_DIR = "reports"
 
 # What a worker says of its run by its exit code.
 EXIT_FINISHED = 0
@@ -135,6 +137,11 @@ class RunDir:
     def loss_curve(self) -> Path:
         """The loss-curve picture."""
         return self.report / "loss.png"
+
+    @property
+    def html_report(self) -> Path:
+        """The report of this run."""
+        return self.report / "report.html"
 
     @property
     def predictions(self) -> Path:

@@ -323,10 +323,11 @@ class _Supervisor:
 
 
 def _draw_curves(run_dir: RunDir) -> list[GuardedProcess]:
-    """Draw the run's loss curve in a process of its own: plotting needs more memory than supervising.
+    """Draw the run's loss curve and its report in a process of its own: both need more memory than supervising.
 
     A picture that can't be drawn (the folder is gone, no process can be started) stops no queue.
     """
     with contextlib.suppress(OSError):
-        return [GuardedProcess(run_dir, [sys.executable, "-m", "engine.report.curves", str(run_dir.path)])]
+        command = [sys.executable, "-m", "engine.report.make", str(run_dir.path.parent), "-", run_dir.run_id]
+        return [GuardedProcess(run_dir.worker_log, command)]
     return []

@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.advice import advise, read_curve
 from engine.cli.detach import SupervisorLog, become_detached, launch
 from engine.cli.options import count
 from engine.cli.printing import console
 from engine.clock import next_time
+from engine.events import EventTail
 from engine.executors.places import make_places
 from engine.night import NightSteward
+from engine.nightreport import report_night
 from engine.notice import Notices, queue_notice, run_notice
 from engine.queuerebuild import figures_progress
-from engine.rundir import NOTICES_LOG, SUPERVISOR_LOG
+from engine.rundir import NOTICES_LOG, SUPERVISOR_LOG, RunDir
 from engine.runqueue import QueueRow, RunQueue
 from engine.settings import Settings, read_settings
 from engine.standing import what_to_do
@@ -306,18 +309,33 @@ def _work(
         if not stop.level and steward.is_over():
             is_late, stop.level = True, 1
 
+    report: Path | None = None
     with _signals(stop, shown):
         try:
             observer = replace(shown.observer(), on_tick=on_tick)
             supervise(queue, executor or LocalExecutor(), lock, stop, observer, places=places, steward=steward)
         finally:
             shown.close()
+        if is_late or not stop.level:
+            level = stop.level
+            runs = list(dict.fromkeys(row.run for row in shown.executed))
+            report = report_night(queue.runs_dir, runs, lambda: stop.level > level)
     queue.set_until(None)
     if shown.executed and (is_late or not stop.level):
         states = [queue.row(run).state for run in dict.fromkeys(row.run for row in shown.executed)]
-        notices.tell(queue_notice({state: states.count(state) for state in dict.fromkeys(states)}, queue.runs_dir))
+        counts: dict[str, int] = {state: states.count(state) for state in dict.fromkeys(states)}
+        notices.tell(queue_notice(counts, queue.runs_dir, report))
     notices.close()
-    return _conclude(queue, shown.executed, waited_for, stop, refused=refused, is_late=is_late)
+    return _conclude(queue, shown.executed, waited_for, stop, report, refused=refused, is_late=is_late)
+
+
+def advice_on(run_dir: RunDir) -> str:
+    """What a run's loss curve calls for; "" where all is well."""
+    try:
+        advice = advise(read_curve(EventTail(run_dir.events).read_all()))
+    except OSError:
+        return ""
+    return "" if advice.is_good else f"{advice.words}. {advice.fix}"
 
 
 def until_of(queue: RunQueue, manner: Manner) -> float | None:
@@ -357,8 +375,8 @@ def _signals(stop: StopRequest, shown: _Shown) -> Iterator[None]:
 
 
 def _conclude(
-    queue: RunQueue, executed: Sequence[QueueRow], waited_for: Sequence[str], stop: StopRequest, *, refused: bool,
-    is_late: bool = False,
+    queue: RunQueue, executed: Sequence[QueueRow], waited_for: Sequence[str], stop: StopRequest, report: Path | None, *,
+    refused: bool, is_late: bool,
 ) -> int:
     out = console()
     runs = dict.fromkeys([*waited_for, *(row.run for row in executed)])
@@ -370,6 +388,10 @@ def _conclude(
         if row.state == "failed":
             out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
             out.print(f"  {what_to_do(row)}", soft_wrap=True)
+        elif row.state == "finished" and (advice := advice_on(RunDir(queue.runs_dir / row.run))):
+            out.print(f"  {row.run}: {advice}", soft_wrap=True)
+    if report is not None:
+        out.print(f"report: {report}", soft_wrap=True)
     if is_late:
         out.print(f"time is up; `engine run{_folder_option(queue.runs_dir)}` goes on where it was")
         return 1 if refused or "failed" in states else 0

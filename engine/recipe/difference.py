@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -58,3 +58,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return str(value) if isinstance(value, PurePath) else value
+
+
+def differing(recipes: Sequence[Recipe]) -> dict[str, list[str]]:
+    """The keys in which several recipes aren't all alike, each with every recipe's value as TOML.
+
+    The name, in which recipes always differ, is left out.
+    """
+    leaves = [dict(_leaves(recipe.model_dump(mode="python"), ())) for recipe in recipes]
+    keys = dict.fromkeys(key for values in leaves for key in values if key != ("name",))
+    rows = {dotted(key): [values.get(key) for values in leaves] for key in keys}
+    return {
+        key: [toml_value(value) for value in values]
+        for key, values in rows.items()
+        if any(value != values[0] for value in values)
+    }
