@@ -1,3 +1,30 @@
 """Overnight training of object detectors from TOML recipes."""
 
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.prediction.model import Model
+
 __version__ = "0.1.0"
+__all__ = ["load"]
+
+
+def load(source: str | os.PathLike[str], device: str = "auto", *, runs_dir: str | os.PathLike[str] = "runs") -> Model:
+    """A trained model, to be used in a notebook or a program.
+
+    Args:
+        source: A run's folder, its id, number or recipe's name within `runs_dir`, or a checkpoint file.
+        device: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        runs_dir: Where runs are looked for by name.
+
+    Raises:
+        engine.errors.EngineError: There is no such model, or it is damaged.
+    """
+    from pathlib import Path  # noqa: PLC0415 - importing engine costs next to nothing, torch included
+
+    from engine.prediction.model import load_model  # noqa: PLC0415
+
+    return load_model(Path(source), device, runs_dir=Path(runs_dir))

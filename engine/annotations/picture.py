@@ -119,9 +119,18 @@ def load_rgb(path: str | Path, *, apply_exif: bool) -> Image.Image:
         DataError: It can't be read (D109) or is too large (D111).
     """
     with _opened(path) as image:
-        orientation = _orientation(image) if apply_exif else 1
-        rgb = _rgb(image)
-        return _turned(image.copy() if rgb is image else rgb, orientation)
+        return to_rgb(image, apply_exif=apply_exif)
+
+
+def to_rgb(image: Image.Image, *, apply_exif: bool) -> Image.Image:
+    """A new 8-bit RGB picture of an open image, by the rules of `load_rgb`.
+
+    Raises:
+        ValueError: Its pixels have no agreed range.
+    """
+    orientation = _orientation(image) if apply_exif else 1
+    rgb = _rgb(image)
+    return _turned(image.copy() if rgb is image else rgb, orientation)
 
 
 def save_upright(source: str | Path, target: Path) -> None:

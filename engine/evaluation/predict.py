@@ -18,7 +18,6 @@ from torch import Tensor
 
 from engine.annotations import load_rgb
 from engine.errors import EngineError
-from engine.evaluation.drawing import DrawnBoxes
 from engine.modelfile import ModelFile, find_model
 from engine.models import Detection, Detector, build_detector
 from engine.models.checkpoint import Content, load_checkpoint
@@ -151,25 +150,3 @@ def _epoch(content: Content) -> int:
         return int(content["epoch"])
     steps_per_epoch = max(1, int(content.get("steps_per_epoch", 1)))
     return max(0, int(content.get("step", 0)) - 1) // steps_per_epoch
-
-
-def above(found: Detection, threshold: float) -> DrawnBoxes:
-    """Detections with at least a score, best first."""
-    keep = found["scores"] >= threshold
-    return DrawnBoxes(
-        found["boxes_xyxy"][keep].numpy(), found["labels"][keep].numpy(), found["scores"][keep].numpy()
-    )
-
-
-def as_json(path: Path, boxes: DrawnBoxes, class_names: Sequence[str]) -> dict[str, object]:
-    """One picture's detections as plain values; boxes as [x min, y min, x max, y max] in pixels."""
-    assert boxes.scores is not None  # predictions have scores
-    return {
-        "image": str(path),
-        "detections": [
-            {"label": class_names[label], "score": round(score, 4), "box_xyxy": [round(value, 2) for value in box]}
-            for box, label, score in zip(
-                boxes.boxes_xyxy.tolist(), boxes.labels.tolist(), boxes.scores.tolist(), strict=True
-            )
-        ],
-    }

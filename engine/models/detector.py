@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.fcos import FCOS
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
@@ -124,6 +125,18 @@ class Detector(nn.Module):
         found = self.network.transform.postprocess(found, batch.image_sizes, sizes)
         return self._from_torchvision(found), losses
 
+    @torch.no_grad()
+    def detect_batch(self, batch: ImageList, sizes: list[tuple[int, int]]) -> list[Detection]:
+        """Objects found in images that are resized, normalised and put together already.
+
+        Args:
+            batch: What the network's transform would have made.
+            sizes: (height, width) of each image before, in whose pixels boxes are told.
+        """
+        self.eval()
+        found = _found(self.network, batch, self.network.backbone(batch.tensors))
+        return self._from_torchvision(self.network.transform.postprocess(found, batch.image_sizes, sizes))
+
     def _to_torchvision(self, targets: Sequence[Target]) -> list[dict[str, Tensor]]:
         return [{"boxes": target["boxes_xyxy"], "labels": target["labels"] + self._offset} for target in targets]
 
@@ -135,6 +148,19 @@ class Detector(nn.Module):
 
 
 # --- one pass ---
+
+
+def _found(network: Network, batch: Any, features: Any) -> Any:
+    """Detections in the pixels of the resized images, from the backbone's feature maps."""
+    if isinstance(network, FasterRCNN):
+        proposals, _ = network.rpn(batch, features)
+        return network.roi_heads(features, proposals, batch.image_sizes)[0]
+    levels = list(features.values())
+    outputs = network.head(levels)
+    anchors = network.anchor_generator(batch, levels)
+    if isinstance(network, SSD):
+        return network.postprocess_detections(outputs, anchors, batch.image_sizes)
+    return _dense_found(network, batch, _sizes_of(levels, outputs), outputs, anchors)
 
 
 def _with_losses(network: Network, batch: Any, features: Any, targets: Any) -> tuple[Any, dict[str, Tensor]]:
@@ -153,9 +179,7 @@ def _rcnn_heads(network: Any, batch: Any, features: Any, targets: Any) -> tuple[
     with _loss_mode(network.rpn), _loss_mode(network.roi_heads):
         proposals, rpn_losses = network.rpn(batch, features, targets)
         _, box_losses = network.roi_heads(features, proposals, batch.image_sizes, targets)
-    proposals, _ = network.rpn(batch, features)
-    found, _ = network.roi_heads(features, proposals, batch.image_sizes)
-    return found, {**rpn_losses, **box_losses}
+    return _found(network, batch, features), {**rpn_losses, **box_losses}
 
 
 def _ssd_results(network: Any, batch: Any, outputs: Any, anchors: Any, targets: Any) -> tuple[Any, dict[str, Tensor]]:
@@ -178,16 +202,24 @@ def _dense_results(
     network: Any, batch: Any, levels: list[Tensor], outputs: Any, anchors: Any, targets: Any
 ) -> tuple[Any, dict[str, Tensor]]:
     """RetinaNet's and FCOS's losses and detections; as their forward does."""
-    num_places = [level.shape[-2] * level.shape[-1] for level in levels]
-    num_anchors = outputs["cls_logits"].shape[1] // sum(num_places)
-    sizes = [places * num_anchors for places in num_places]
+    sizes = _sizes_of(levels, outputs)
     per_level = [sizes] if isinstance(network, FCOS) else []
     losses = network.compute_loss(targets, outputs, anchors, *per_level)
-    found = network.postprocess_detections(
+    return _dense_found(network, batch, sizes, outputs, anchors), losses
+
+
+def _sizes_of(levels: list[Tensor], outputs: Any) -> list[int]:
+    """How many of the outputs belong to each level."""
+    num_places = [level.shape[-2] * level.shape[-1] for level in levels]
+    num_anchors = outputs["cls_logits"].shape[1] // sum(num_places)
+    return [places * num_anchors for places in num_places]
+
+
+def _dense_found(network: Any, batch: Any, sizes: list[int], outputs: Any, anchors: Any) -> Any:
+    return network.postprocess_detections(
         {name: list(output.split(sizes, dim=1)) for name, output in outputs.items()},
         [list(image_anchors.split(sizes)) for image_anchors in anchors], batch.image_sizes,
     )
-    return found, losses
 
 
 @contextlib.contextmanager

@@ -1,0 +1,94 @@
+"""The same detections sooner: networks and pictures made ready for detecting only.
+
+Batch normalisation with fixed statistics is a factor and a summand for each channel, which the convolution
+before it can do at no cost; and convolutions are quicker where the channels of a pixel lie together. Both change
+the last digits of a score only, and neither leaves the names that checkpoints have: never for training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from engine.models.detector import Detection, Detector
+
+_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
+
+
+def make_ready(detector: Detector) -> None:
+    """Change a detector in place so that it detects sooner; it can't be trained or saved afterwards."""
+    detector.eval().requires_grad_(requires_grad=False)
+    _fold_norms(detector.network)
+    if next(detector.parameters()).device.type != "mps":  # slower there
+        detector.to(memory_format=torch.channels_last)
+
+
+def _fold_norms(module: nn.Module) -> None:
+    """Give each convolution the normalisation that follows it; torchvision registers them in that order."""
+    before: nn.Module | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, _NORMS) and isinstance(before, nn.Conv2d) and _fits(before, child):
+            _fold(before, child)
+            setattr(module, name, nn.Identity())
+        else:
+            _fold_norms(child)
+        before = child
+
+
+def _fits(convolution: nn.Conv2d, norm: Any) -> bool:
+    return norm.running_mean is not None and len(norm.running_mean) == convolution.out_channels
+
+
+def _fold(convolution: nn.Conv2d, norm: Any) -> None:
+    convolution.weight, convolution.bias = fuse_conv_bn_weights(
+        convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+
+
+def prepared(detector: Detector, pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """A picture resized and normalised as the detector's own transform does it.
+
+    Normalised after resizing: both are linear, so the result is the same but for rounding, and a large photo isn't
+    walked through three times.
+
+    Args:
+        detector: In eval mode.
+        pixels: (H, W, 3) RGB.
+        device: Where the detector is.
+
+    Returns:
+        (3, h, w) float32.
+    """
+    transform = detector.network.transform
+    if not pixels.flags.writeable or min(pixels.strides) < 0:  # torch takes neither
+        pixels = pixels.copy()
+    image = torch.from_numpy(pixels).to(device).permute(2, 0, 1).float()
+    resized, _ = transform.resize(image, None)
+    normalised: Tensor = transform.normalize(resized.div_(255))
+    return normalised
+
+
+@torch.inference_mode()
+def detect_prepared(
+    detector: Detector, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+) -> list[Detection]:
+    """Objects in prepared pictures, boxes in pixels of the pictures before they were prepared.
+
+    Args:
+        detector: On the images' device.
+        images: From `prepared`; best of one shape, for smaller ones are filled up.
+        sizes: (height, width) of each picture before.
+    """
+    transform = detector.network.transform
+    shapes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+    tensors = transform.batch_images(list(images), size_divisible=transform.size_divisible)
+    tensors = tensors.contiguous(memory_format=torch.channels_last)
+    return detector.detect_batch(ImageList(tensors, shapes), list(sizes))
