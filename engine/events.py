@@ -97,6 +97,8 @@ class EpochEvent(_Event, frozen=True, tag="epoch"):
     evaluate_s: float = 0.0
     weights: Literal["trained", "averaged"] = "trained"
     """Which weights the figures are of: those that training ended the epoch with, or their moving average."""
+    memory_bytes: int = 0
+    """The most memory that the worker held at once so far, the device's on a GPU; 0 where nobody wrote it down."""
 
 
 class Preview(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from rich.text import Text
 from engine.errors import printable
 from tui.curves import loss_plot
 from tui.feed import Feed, Fleet, FleetChange, RunChange
+from tui.look import Look
 from tui.plot import draw
 from tui.theme import DARK, inks
 from tui.view import RunView
@@ -41,7 +42,7 @@ def print_once(runs_dir: Path) -> None:
     chosen = next((view for view in drawn if view.is_active), drawn[-1] if drawn else None)
     if chosen is not None:
         console.print(Text(f"Loss of {printable(chosen.run_id)}", style="bold"))
-        canvas = draw(loss_plot(chosen, log=False, smoothed=True), width, _CHART_ROWS)
+        canvas = draw(loss_plot(chosen, Look(), marks=False), width, _CHART_ROWS)
         for row in range(_CHART_ROWS):
             console.print(_text(canvas.runs(row)), soft_wrap=True)
 

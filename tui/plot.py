@@ -1,28 +1,25 @@
 """Draws curves into a grid of characters: Braille lines, axes, and each curve's name at its end.
 
 Pure: arrays in, a `Canvas` out; knows neither Textual nor colours, only the names of inks. The cost
-grows with the cells, not with the points: every curve is first reduced to its lowest and highest
-value in each column of dots. Values that aren't finite leave a gap.
+grows with the cells and the points it is given; long curves come as blocks (`tui/samples.py`).
+Values that aren't finite leave a gap.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tui.words import figure, short_count
+from tui.axes import Axis, XKind, linear_axis, log_axis, nice_step, x_axis, x_text, y_text
+from tui.dots import BRAILLE, braille
+from tui.smoothing import Curve
+from tui.words import figure
 
-Curve = NDArray[np.float32]
-_Doubles = NDArray[np.float64]
-
-# Bits of the Braille dots, by row and column in the cell (Unicode chapter 21.1).
-_DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
-_BRAILLE = 0x2800
 _GUTTER = 7
 # Share of the width that the names beside the curves may take; else they go above the plot.
 _MOST_FOR_NAMES = 0.33
@@ -32,6 +29,7 @@ _LEGEND_GAP = 2
 
 GRID = "grid"
 TICK = "tick"
+CURSOR = "cursor"
 BLANK = ""
 
 
@@ -46,6 +44,10 @@ class Line:
         ink: Name of the colour.
         points: Whether each point is marked, where there is room.
         minor: Whether its name alone will do, without its last value, where there is little room.
+        low: Lowest value around each point, for points that stand for several values; None for `y`.
+        high: Highest value around each point.
+        dash: Index of its style in `dots.DASHES`; 0 is unbroken.
+        value: Written beside its name; None for its last value.
     """
 
     name: str
@@ -54,6 +56,35 @@ class Line:
     ink: str
     points: bool = False
     minor: bool = False
+    low: Curve | None = None
+    high: Curve | None = None
+    dash: int = 0
+    value: float | None = None
+
+    @property
+    def shown_value(self) -> float:
+        """What is written beside its name; NaN when it has no value at all."""
+        if self.value is not None:
+            return self.value
+        known = np.flatnonzero(np.isfinite(self.y))
+        return float(self.y[known[-1]]) if len(known) else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class PlotMark:
+    """Something that happened, below the curves.
+
+    Attributes:
+        x: Where.
+        sign: One character.
+        ink: Name of the colour.
+        is_tall: Whether a line goes up from it.
+    """
+
+    x: float
+    sign: str
+    ink: str
+    is_tall: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +96,55 @@ class Plot:
         log: Whether the y axis is logarithmic.
         unit_range: Values lie in [0, 1] and the axis begins at 0.
         best: A point to mark with a star.
+        kind: What the x axis counts.
+        window: The part of the x axis to show; None for all.
+        cursor: Where values are read; None for nowhere.
+        marks: What happened when; later ones lie on top.
     """
 
     lines: tuple[Line, ...] = ()
     log: bool = False
     unit_range: bool = False
     best: tuple[float, float] | None = None
+    kind: XKind = "step"
+    window: tuple[float, float] | None = None
+    cursor: float | None = None
+    marks: tuple[PlotMark, ...] = ()
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """First and last x in sight."""
+        if self.window is not None:
+            return self.window
+        ends = [(float(line.x[0]), float(line.x[-1])) for line in self.lines if len(line.x)]
+        return min((end[0] for end in ends), default=0.0), max((end[1] for end in ends), default=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Where a canvas shows the curves, in characters, and the axes they are drawn by."""
+
+    left: int
+    top: int
+    columns: int
+    rows: int
+    x_axis: Axis
+    y_axis: Axis
+
+    def x_at(self, column: int) -> float:
+        """The x of a column of the canvas; of the nearest one for a column outside."""
+        share = (column - self.left) / max(1, self.columns - 1)
+        return self.x_axis.value_at(min(1.0, max(0.0, share)))
+
+    def column_of(self, x: float) -> int | None:
+        """The column of an x, counted from the area's left; None where it is out of sight."""
+        share = self.x_axis.share_of(x)
+        return round(share * (self.columns - 1)) if 0 <= share <= 1 else None
+
+    def row_of(self, y: float) -> int:
+        """The row of a value, counted from the area's top."""
+        share = self.y_axis.share_of(y)
+        return _row_of(share if math.isfinite(share) else 0.0, self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +154,7 @@ class Canvas:
     chars: NDArray[np.str_]
     ink_of: NDArray[np.int16]
     inks: tuple[str, ...]
+    area: Area | None = None
 
     def runs(self, row: int) -> list[tuple[str, str]]:
         """A row as stretches of one ink: (text, ink)."""
@@ -92,169 +167,54 @@ class Canvas:
         ]
 
 
-def smooth(x: Curve, y: Curve, most_points: int = 240) -> tuple[Curve, Curve]:
-    """A calm version of a noisy curve: means of stretches, then a bell-shaped running mean.
-
-    Args:
-        x: Ascending.
-        y: Same length; NaN is left out of the means.
-        most_points: How many points come back at most.
-    """
-    if len(x) < 3:
-        return x, y
-    edges = np.unique(np.linspace(0, len(x), min(most_points, len(x)) + 1).astype(int))
-    known = np.isfinite(y)
-    weights = np.add.reduceat(known.astype(np.float64), edges[:-1])
-    sums = np.add.reduceat(np.where(known, y, 0).astype(np.float64), edges[:-1])
-    middles = np.add.reduceat(x.astype(np.float64), edges[:-1]) / np.diff(edges)
-    sigma = max(0.8, len(weights) / 60)
-    reach = np.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
-    bell = np.exp(-0.5 * (reach / sigma) ** 2)
-    mass = _convolve(weights, bell)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(weights > 0, _convolve(sums, bell) / mass, np.nan)
-    return middles.astype(np.float32), means.astype(np.float32)
+# --- what is in sight ---
 
 
-def _convolve(values: _Doubles, bell: _Doubles) -> _Doubles:
-    half = len(bell) // 2
-    return np.convolve(values, bell)[half : half + len(values)]
+def _in_sight(line: Line, limits: tuple[float, float]) -> Line:
+    """The part of a curve between two limits, cut where it crosses them."""
+    start = int(np.searchsorted(line.x, limits[0], "left"))
+    end = int(np.searchsorted(line.x, limits[1], "right"))
+    if start == 0 and end == len(line.x):
+        return line
+    ends = [limits[0]] if 0 < start < len(line.x) else [], [limits[1]] if 0 < end < len(line.x) else []
+    x = np.concatenate([ends[0], line.x[start:end], ends[1]]).astype(np.float32)
+
+    def cut(y: Curve) -> Curve:
+        edges = [np.interp(edge, line.x, y) for edge in ends]
+        return np.concatenate([edges[0], y[start:end], edges[1]]).astype(np.float32)
+
+    low = None if line.low is None else cut(line.low)
+    high = None if line.high is None else cut(line.high)
+    return replace(line, x=x, y=cut(line.y), low=low, high=high)
 
 
-# --- axes ---
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """A range of values and the ticks on it."""
-
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-    log: bool = False
-
-    def share(self, values: NDArray[np.floating]) -> _Doubles:
-        """Where values lie on the axis: 0 at its low end, 1 at its high end; NaN stays NaN."""
-        wide = values.astype(np.float64)
-        if self.log:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return (np.log10(wide) - math.log10(self.low)) / (math.log10(self.high) - math.log10(self.low))
-        return (wide - self.low) / (self.high - self.low)
-
-
-def nice_step(span: float, most: int) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that cuts a span into at most that many parts."""
-    raw = span / max(1, most)
-    power = 10.0 ** math.floor(math.log10(raw))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
-
-
-def _linear_axis(low: float, high: float, most_ticks: int, *, whole: bool = False) -> _Axis:
-    if not high > low:
-        low, high = low - 0.5, low + 0.5
-    step = nice_step(high - low, most_ticks)
-    if whole:
-        step = max(1.0, step)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return _Axis(low, high, tuple(index * step for index in range(first, last + 1)))
-
-
-def _log_axis(low: float, high: float, most_ticks: int) -> _Axis:
-    low, high = low / 1.05, high * 1.05
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [factor * 10.0**decade for decade in decades for factor in factors]
-        inside = tuple(tick for tick in ticks if low <= tick <= high)
-        if len(inside) <= most_ticks:
-            break
-    return _Axis(low, high, inside[:: max(1, math.ceil(len(inside) / max(1, most_ticks)))], log=True)
-
-
-def _y_axis(plot: Plot, rows: int) -> _Axis:
+def _y_axis(plot: Plot, rows: int) -> Axis:
     most_ticks = max(3, rows // 3)
-    known = [line.y[np.isfinite(line.y)] for line in plot.lines]
-    values = np.concatenate([*known, np.empty(0, np.float32)])
+    values = np.concatenate([*(line.y for line in plot.lines), np.empty(0, np.float32)])
+    spread = np.concatenate([*(line.high for line in plot.lines if line.high is not None), np.empty(0, np.float32)])
+    values, spread = values[np.isfinite(values)], spread[np.isfinite(spread)]
     if plot.unit_range:
         top = float(values.max()) * 1.08 if len(values) else 0.1
         step = nice_step(max(top, 0.01), 4)
-        return _linear_axis(0.0, min(1.0, step * math.ceil(top / step) or step), most_ticks)
+        return linear_axis(0.0, min(1.0, step * math.ceil(top / step) or step), most_ticks)
     if plot.log:
-        values = values[values > 0]
+        values, spread = values[values > 0], spread[spread > 0]
     if not len(values):
-        return _linear_axis(0.0, 1.0, most_ticks)
+        return linear_axis(0.0, 1.0, most_ticks)
     # The first steps of a run may be far above the rest; a few of them may leave the picture.
     low, high = (float(value) for value in np.quantile(values, (0.001 if plot.log else 0, 0.995)))
+    if len(spread):
+        high = max(high, float(np.quantile(spread, 0.9)))
     high *= 1.04
     if plot.log:
-        return _log_axis(low, max(high, low * 1.5), most_ticks)
-    return _linear_axis(0.0 if 0 < low < 0.5 * high else low, max(high, low), most_ticks)
-
-
-def _x_axis(plot: Plot, columns: int) -> _Axis:
-    ends = [(float(line.x[0]), float(line.x[-1])) for line in plot.lines if len(line.x)]
-    low = min((end[0] for end in ends), default=0.0)
-    high = max((end[1] for end in ends), default=1.0)
-    if high <= low:
-        return _Axis(low - 1, low + 1, (low,))
-    # Steps and epochs are whole; there is no epoch 1.5.
-    return _linear_axis(low, high, max(3, columns // 9), whole=True)
-
-
-# --- curves into dots ---
-
-
-def _spans(line: Line, x_axis: _Axis, y_axis: _Axis, columns: int) -> tuple[_Doubles, _Doubles]:
-    """The lowest and highest share of the curve in each column of dots; NaN where it isn't."""
-    low, high = np.full(columns, np.nan), np.full(columns, np.nan)
-    if not len(line.x):
-        return low, high
-    column = np.clip(np.round(x_axis.share(line.x) * (columns - 1)), 0, columns - 1).astype(int)
-    share = y_axis.share(line.y)
-    share = np.where(np.isfinite(share), np.clip(share, 0.0, 1.0), np.nan)
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(column)) + 1))
-    hit = column[starts]
-    low[hit], high[hit] = np.fmin.reduceat(share, starts), np.fmax.reduceat(share, starts)
-    _bridge(low, high, hit)
-    return low, high
-
-
-def _bridge(low: _Doubles, high: _Doubles, hit: NDArray[np.int_]) -> None:
-    """Fill the columns between two points of a sparse curve, then join neighbours; in place."""
-    middle = (low[hit] + high[hit]) / 2
-    empty = np.ones(len(low), dtype=bool)
-    empty[hit] = False
-    empty[: hit[0]] = empty[hit[-1] :] = False
-    between = np.interp(np.flatnonzero(empty), hit, middle)  # NaN next to a gap stays NaN
-    low[empty] = high[empty] = between
-    with np.errstate(invalid="ignore"):
-        rising = low[1:] > high[:-1]
-        falling = high[1:] < low[:-1]
-    upward = (high[:-1] + low[1:]) / 2
-    downward = (low[:-1] + high[1:]) / 2
-    high[:-1] = np.where(rising, upward, high[:-1])
-    low[:-1] = np.where(falling, downward, low[:-1])
-    low[1:] = np.where(rising, upward, low[1:])
-    high[1:] = np.where(falling, downward, high[1:])
-
-
-def _cells(low: _Doubles, high: _Doubles, rows: int) -> NDArray[np.uint32]:
-    """Braille bits of a curve: (rows, columns / 2)."""
-    num_dots = rows * 4
-    top = np.round((1 - high) * (num_dots - 1))
-    bottom = np.round((1 - low) * (num_dots - 1))
-    dot = np.arange(num_dots)[:, None]
-    with np.errstate(invalid="ignore"):
-        mask = (dot >= top) & (dot <= bottom)
-    grouped = mask.reshape(rows, 4, -1, 2)
-    bits: NDArray[np.uint32] = np.einsum("rdcs,ds->rc", grouped, _DOTS)
-    return bits
+        return log_axis(low, max(high, low * 1.5), most_ticks)
+    return linear_axis(0.0 if 0 < low < 0.5 * high else low, max(high, low), most_ticks)
 
 
 # --- the whole picture ---
 
 
-class _Sheet:
+class Sheet:
     """A canvas in the making; rows count from `top`, below what was written above the plot."""
 
     def __init__(self, width: int, height: int) -> None:
@@ -264,11 +224,13 @@ class _Sheet:
         self.top = 0
 
     def ink(self, name: str) -> int:
+        """The index of an ink."""
         if name not in self.inks:
             self.inks.append(name)
         return self.inks.index(name)
 
     def write(self, row: int, column: int, text: str, ink: str) -> None:
+        """Write a text, as much of it as lies on the canvas."""
         height, width = self.chars.shape
         row += self.top
         if not 0 <= row < height:
@@ -278,8 +240,9 @@ class _Sheet:
         self.chars[row, start : start + len(kept)] = list(kept)
         self.ink_of[row, start : start + len(kept)] = self.ink(ink)
 
-    def done(self) -> Canvas:
-        return Canvas(self.chars, self.ink_of, tuple(self.inks))
+    def done(self, area: Area | None = None) -> Canvas:
+        """The canvas."""
+        return Canvas(self.chars, self.ink_of, tuple(self.inks), area)
 
 
 def draw(plot: Plot, width: int, height: int) -> Canvas:
@@ -290,123 +253,135 @@ def draw(plot: Plot, width: int, height: int) -> Canvas:
         width: Columns, in characters; below some 12 nothing is drawn.
         height: Rows, in characters; below 3 nothing is drawn.
     """
-    sheet = _Sheet(max(0, width), max(0, height))
+    sheet = Sheet(max(0, width), max(0, height))
+    plot = replace(plot, lines=tuple(_in_sight(line, plot.range) for line in plot.lines), window=plot.range)
     names = _named_ends(plot)
     margin = max((len(text) + 2 for _, text, _ in names), default=1)
     has_margin = margin <= width * _MOST_FOR_NAMES
     margin = margin if has_margin else 1
     legend = [] if has_margin else _legend(plot, width - 2, height // _ROWS_PER_LEGEND_ROW)
-    rows, columns = height - 1 - len(legend), width - _GUTTER - margin
+    below = 2 if plot.marks and height > 6 else 1
+    rows, columns = height - below - len(legend), width - _GUTTER - margin
     if rows < 2 or columns < 4:
         return sheet.done()
     _draw_legend(sheet, legend)
-    y_axis, x_axis = _y_axis(plot, rows), _x_axis(plot, columns)
-    _draw_grid(sheet, y_axis, rows, columns)
-    _draw_x_axis(sheet, x_axis, rows, columns)
-    frame = _Frame(x_axis, y_axis, rows, columns)
+    across = x_axis(*plot.range, columns, plot.kind)
+    area = Area(_GUTTER, sheet.top, columns, rows, across, _y_axis(plot, rows))
+    _draw_grid(sheet, area)
+    _draw_marks(sheet, plot, area, has_row=below > 1)
+    _draw_cursor(sheet, plot, area)
+    _draw_x_axis(sheet, plot, area, rows + below - 1)
     for line in plot.lines:
-        _draw_line(sheet, line, frame)
+        _draw_line(sheet, line, area)
     for line in plot.lines:
-        _draw_points(sheet, line, frame)
+        _draw_points(sheet, line, area, plot.cursor)
     if plot.best is not None:
-        _mark(sheet, frame, plot.best, "★", "best")
+        _mark(sheet, area, plot.best, "★", "best")
     if has_margin:
-        _draw_names(sheet, names, frame)
-    return sheet.done()
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """The plot's axes and its size in characters."""
-
-    x_axis: _Axis
-    y_axis: _Axis
-    rows: int
-    columns: int
+        _draw_names(sheet, names, area)
+    return sheet.done(area)
 
 
 def _row_of(share: float, rows: int) -> int:
     return round((1 - min(1.0, max(0.0, share))) * (rows * 4 - 1)) // 4
 
 
-def _draw_grid(sheet: _Sheet, axis: _Axis, rows: int, columns: int) -> None:
-    for tick in axis.ticks:
-        row = _row_of(float(axis.share(np.array([tick]))[0]), rows)
-        sheet.write(row, _GUTTER, "┈" * columns, GRID)
-        sheet.write(row, 0, _tick_text(tick).rjust(_GUTTER - 1), TICK)
+def _draw_grid(sheet: Sheet, area: Area) -> None:
+    for tick in area.y_axis.ticks:
+        row = area.row_of(tick)
+        sheet.write(row, area.left, "┈" * area.columns, GRID)
+        sheet.write(row, 0, y_text(tick).rjust(_GUTTER - 1), TICK)
 
 
-def _tick_text(tick: float) -> str:
-    if tick and not 0.001 <= abs(tick) < 10_000:
-        return f"{tick:.0e}".replace("e-0", "e-").replace("e+0", "e")
-    return f"{tick:g}"
+def _draw_x_axis(sheet: Sheet, plot: Plot, area: Area, row: int) -> None:
+    free = 0
+    for tick in area.x_axis.ticks:
+        text = x_text(tick, plot.kind)
+        at = round(area.x_axis.share_of(tick) * (area.columns - 1))
+        start = max(0, min(area.columns - len(text), at - len(text) // 2))
+        if start >= free:
+            sheet.write(row, area.left + start, text, TICK)
+            free = start + len(text) + 1
 
 
-def _draw_x_axis(sheet: _Sheet, axis: _Axis, rows: int, columns: int) -> None:
-    for tick in axis.ticks:
-        text = short_count(tick)
-        at = round(float(axis.share(np.array([tick]))[0]) * (columns - 1))
-        start = max(0, min(columns - len(text), at - len(text) // 2))
-        sheet.write(rows, _GUTTER + start, text, TICK)
+def _draw_marks(sheet: Sheet, plot: Plot, area: Area, *, has_row: bool) -> None:
+    for mark in plot.marks:
+        column = area.column_of(mark.x)
+        if column is None:
+            continue
+        if mark.is_tall:
+            for row in range(area.rows):
+                sheet.write(row, area.left + column, "┊", GRID)
+        sheet.write(area.rows if has_row else area.rows - 1, area.left + column, mark.sign, mark.ink)
 
 
-def _draw_line(sheet: _Sheet, line: Line, frame: _Frame) -> None:
-    bits = _cells(*_spans(line, frame.x_axis, frame.y_axis, frame.columns * 2), frame.rows)
+def _draw_cursor(sheet: Sheet, plot: Plot, area: Area) -> None:
+    column = None if plot.cursor is None else area.column_of(plot.cursor)
+    if column is not None:
+        for row in range(area.rows):
+            sheet.write(row, area.left + column, "│", CURSOR)
+
+
+def _draw_line(sheet: Sheet, line: Line, area: Area) -> None:
+    low, high = line.y if line.low is None else line.low, line.y if line.high is None else line.high
+    axes, size = (area.x_axis, area.y_axis), (area.rows, area.columns)
+    bits = braille(line.x, low, high, axes=axes, size=size, dash=line.dash)
     drawn = bits > 0
-    area = slice(sheet.top, sheet.top + frame.rows), slice(_GUTTER, _GUTTER + frame.columns)
+    place = slice(area.top, area.top + area.rows), slice(area.left, area.left + area.columns)
     # The cell belongs to the curve on top: mixed dots of two curves would belong to neither.
-    sheet.chars[area][drawn] = (bits[drawn] + _BRAILLE).view("<U1")
-    sheet.ink_of[area][drawn] = sheet.ink(line.ink)
+    sheet.chars[place][drawn] = (bits[drawn] + BRAILLE).view("<U1")
+    sheet.ink_of[place][drawn] = sheet.ink(line.ink)
 
 
-def _draw_points(sheet: _Sheet, line: Line, frame: _Frame) -> None:
-    if line.points and len(line.x) * 3 <= frame.columns:
+def _draw_points(sheet: Sheet, line: Line, area: Area, cursor: float | None) -> None:
+    if line.points and len(line.x) * 3 <= area.columns:
         for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True):
-            _mark(sheet, frame, (x, y), "●", line.ink)
+            _mark(sheet, area, (x, y), "●", line.ink)
+    if cursor is not None and line.name and line.value is not None:
+        _mark(sheet, area, (cursor, line.value), "◆", line.ink)
 
 
-def _mark(sheet: _Sheet, frame: _Frame, point: tuple[float, float], sign: str, ink: str) -> None:
+def _mark(sheet: Sheet, area: Area, point: tuple[float, float], sign: str, ink: str) -> None:
     """Put a sign on a point, if it lies in the picture."""
-    x = float(frame.x_axis.share(np.array([point[0]]))[0])
-    y = float(frame.y_axis.share(np.array([point[1]]))[0])
-    if math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1:
-        sheet.write(_row_of(y, frame.rows), _GUTTER + round(x * (frame.columns - 1)), sign, ink)
+    column, share = area.column_of(point[0]), area.y_axis.share_of(point[1])
+    if column is not None and 0 <= share <= 1:
+        sheet.write(_row_of(share, area.rows), area.left + column, sign, ink)
+
+
+# --- the curves' names ---
+
+
+def _label(line: Line) -> str:
+    return f"{figure(line.shown_value)} {line.name}"
+
+
+def _is_named(line: Line) -> bool:
+    return bool(line.name) and bool(np.isfinite(line.y).any())
 
 
 def _named_ends(plot: Plot) -> list[tuple[float, str, str]]:
-    """For each named curve its last value, the text beside it, and its ink."""
-    ends = []
-    for line in plot.lines:
-        known = np.flatnonzero(np.isfinite(line.y))
-        if line.name and len(known):
-            value = float(line.y[known[-1]])
-            ends.append((value, f"{figure(value)} {line.name}", line.ink))
-    return ends
+    """For each named curve its value, the text beside it, and its ink."""
+    return [(line.shown_value, _label(line), line.ink) for line in plot.lines if _is_named(line)]
 
 
-def _draw_names(sheet: _Sheet, names: Sequence[tuple[float, str, str]], frame: _Frame) -> None:
+def _draw_names(sheet: Sheet, names: Sequence[tuple[float, str, str]], area: Area) -> None:
     """Write the names beside the ends of their curves, each on a row of its own."""
-    placed = []
-    for value, text, ink in names:
-        share = float(frame.y_axis.share(np.array([value]))[0])
-        placed.append((_row_of(share if math.isfinite(share) else 0.0, frame.rows), -share, text, ink))
+    placed = [(area.row_of(value), -area.y_axis.share_of(value), text, ink) for value, text, ink in names]
     placed.sort(key=lambda place: (place[0], place[1]))
-    taken = _spread([place[0] for place in placed], frame.rows)
+    taken = _spread([place[0] for place in placed], area.rows)
     for row, (_, _, text, ink) in zip(taken, placed, strict=True):
-        sheet.write(row, _GUTTER + frame.columns + 1, text, ink)
+        sheet.write(row, area.left + area.columns + 1, text, ink)
 
 
 def _legend(plot: Plot, width: int, most_rows: int) -> list[list[tuple[str, str]]]:
     """Rows of names and their inks, the curve on top first; those that find no room are left out."""
-    top_first = plot.lines[::-1]
-    by_rank = sorted(top_first, key=lambda line: line.minor)
+    by_rank = sorted(enumerate(plot.lines), key=lambda place: (place[1].minor, -place[0]))
     rows: list[list[tuple[str, str]]] = []
     used, is_minor = 0, False
-    for line in by_rank:
-        known = np.flatnonzero(np.isfinite(line.y))
-        if not line.name or not len(known):
+    for _, line in by_rank:
+        if not _is_named(line):
             continue
-        text = line.name if line.minor else f"{figure(float(line.y[known[-1]]))} {line.name}"
+        text = line.name if line.minor and plot.cursor is None else _label(line)
         if not rows or used + len(text) > width or line.minor != is_minor:
             rows.append([])
             used = 0
@@ -416,7 +391,7 @@ def _legend(plot: Plot, width: int, most_rows: int) -> list[list[tuple[str, str]
     return rows[:most_rows]
 
 
-def _draw_legend(sheet: _Sheet, rows: Sequence[Sequence[tuple[str, str]]]) -> None:
+def _draw_legend(sheet: Sheet, rows: Sequence[Sequence[tuple[str, str]]]) -> None:
     for row, names in enumerate(rows):
         column = 1
         for text, ink in names:

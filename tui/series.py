@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from tui.pyramid import Blocks, Floats, Pyramid
 
 _FIRST_CAPACITY = 256
 # A run has five to ten columns; a log of rubbish must not fill the memory with names.
@@ -22,11 +21,13 @@ _MOST_COLUMNS = 24
 class _Store:
     """The memory behind one or more tables: (columns, capacity), filled up to `used`."""
 
-    __slots__ = ("cells", "used")
+    __slots__ = ("cells", "pyramids", "used")
 
     def __init__(self, num_columns: int, capacity: int) -> None:
         self.cells: Floats = np.full((num_columns, capacity), np.nan, dtype=np.float32)
         self.used = 0
+        self.pyramids: dict[str, Pyramid] = {}
+        """Of the columns that are drawn; right for every table here, since written rows never change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ class StepTable:
         if name not in self.names:
             return np.full(self.length, np.nan, dtype=np.float32)
         return self.store.cells[self.names.index(name), : self.length]
+
+    def blocks(self, name: str, start: int, end: int, most: int) -> Blocks:
+        """Rows of a column in at most about that many blocks; for one thread only, unlike all else here."""
+        pyramid = self.store.pyramids.setdefault(name, Pyramid()) if name in self.names else Pyramid()
+        return pyramid.blocks(self.column(name), start, end, most)
 
     def extended(self, rows: Mapping[str, Floats]) -> StepTable:
         """The table with more rows.

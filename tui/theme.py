@@ -58,6 +58,8 @@ def _inks(look: _Look) -> dict[str, str]:
         "text": look.text, "strong": look.strong, "accent": look.amber, "raw": look.raw, "raised": look.raised,
         "total": look.amber, "val": look.teal, "part-1": look.blue, "part-2": look.green, "part-3": look.violet,
         "part-4": look.yellow, "part-5": look.red, "ap": look.amber, "ap50": look.teal, "rate": look.violet,
+        "run-1": look.amber, "run-2": look.teal, "run-3": look.violet, "run-4": look.green, "run-5": look.blue,
+        "run-6": look.red, "run-7": look.yellow, "run-8": look.text, "ap75": look.blue, "cursor": look.strong,
         "best": look.strong, "done": look.amber, "open": look.rule,
         "queued": look.muted, "held": look.violet, "running": look.amber, "stopping": look.yellow,
         "finished": look.teal, "failed": look.red, "cancelled": look.muted, "unknown": look.violet,

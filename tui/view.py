@@ -26,7 +26,8 @@ from engine.events import (
 )
 from engine.progress import RunProgress, advance, fold
 from engine.runqueue import ACTIVE, QueueRow
-from tui.series import Floats, StepTable
+from tui.pyramid import Floats
+from tui.series import StepTable
 
 JournalEvent = RunStarted | MessageEvent | RecoveryEvent | CheckpointEvent | RunEnded
 
@@ -56,6 +57,8 @@ class RunView:
     previews: tuple[PreviewEvent, ...] = ()
     journal: tuple[JournalEvent, ...] = ()
     """The latest starts, messages, checkpoints and ends."""
+    journal_steps: tuple[int, ...] = ()
+    """For each of them, how many steps were done by then."""
 
     @property
     def number(self) -> str:
@@ -226,4 +229,7 @@ def _begin(view: RunView, event: RunStarted) -> RunView:
 
 
 def _note(view: RunView, event: JournalEvent) -> RunView:
-    return replace(view, journal=(*view.journal[1 - _JOURNAL_LENGTH :], event))
+    return replace(
+        view, journal=(*view.journal[1 - _JOURNAL_LENGTH :], event),
+        journal_steps=(*view.journal_steps[1 - _JOURNAL_LENGTH :], view.progress.step),
+    )

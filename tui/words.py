@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from rich.cells import cell_len, set_cell_size
 
-from tui.series import Floats
+from tui.pyramid import Floats
 
 # State -> sign; the same as in `engine status` (engine/cli/status.py, STATE_LOOKS), each one cell wide.
 SIGNS = {

@@ -42,7 +42,7 @@ def device_name(device: torch.device) -> str:
 
 def epoch_event(
     epoch: int, measured: Measured, *, step: int, elapsed_s: float, is_best: bool, evaluate_s: float,
-    train_loss: float | None,
+    train_loss: float | None, memory_bytes: int,
 ) -> EpochEvent:
     """What an epoch came to."""
     validation, figures = measured.validation, measured.validation.figures
@@ -50,6 +50,7 @@ def epoch_event(
         epoch=epoch, step=step, elapsed_s=elapsed_s, train_loss=train_loss, val_loss=validation.loss,
         val_losses=dict(validation.losses), ap=figures.ap, ap50=figures.ap50, ap75=figures.ap75, ar100=figures.ar100,
         ap_per_class=figures.ap_per_class, best=is_best, evaluate_s=evaluate_s, weights=measured.weights,
+        memory_bytes=memory_bytes,
     )
 
 

@@ -18,6 +18,7 @@ from typing import Literal
 
 from engine.data.dataset import Sample
 from engine.data.loading import Batch
+from engine.devicememory import peak_memory_bytes
 from engine.errors import Diverged
 from engine.evaluation.kept import keep_measured
 from engine.evaluation.previews import draw_previews
@@ -324,6 +325,7 @@ class _Trainer(RunState):
         event = telling.epoch_event(
             epoch, measured, step=self.step - 1, elapsed_s=self.elapsed_s, is_best=is_best, evaluate_s=evaluate_s,
             train_loss=self.loss_sum / self.num_summed if self.num_summed else None,
+            memory_bytes=peak_memory_bytes(self.device),
         )
         self.events.append(event)
         log.info("%s", telling.describe_epoch(event, self.recipe.training.epochs))

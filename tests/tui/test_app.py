@@ -98,7 +98,7 @@ async def test_no_runs_yet(tmp_path: Path, make_app: MakeApp) -> None:
     async with running(app) as pilot:
         await see(pilot, app, "Nothing here yet")
         await see(pilot, app, "engine run recipes/*.toml")
-        await pilot.press("j", "k", "left", "n", "1", "3", "l", "s", "pagedown", "a")
+        await pilot.press("j", "k", "left", "n", "1", "2", "y", "s", "x", "c", "v", "plus", "h", "n", "0", "3", "pagedown", "a")
         enqueue(RunQueue(tmp_path / "runs"), "first")
         await see(pilot, app, "waits for its turn")
         await miss(pilot, app, "Nothing here yet")
@@ -194,12 +194,21 @@ async def test_pictures_can_be_switched_off(evening: Path, make_app: MakeApp) ->
 async def test_axis_and_smoothing(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app) as pilot:
-        await pilot.press("l")
+        await pilot.press("y")
         await see(pilot, app, "Loss by step · log axis")
         await pilot.press("s")
+        await see(pilot, app, "Loss by step · log axis · strong smoothing")
+        await pilot.press("s")
         await see(pilot, app, "Loss by step · log axis · raw")
-        await pilot.press("l", "s")
+        await pilot.press("y", "s")
+        await see(pilot, app, "Loss by step · light smoothing")
+        await pilot.press("s")
         await see(pilot, app, "Loss by step─")
+        await pilot.press("x")
+        await see(pilot, app, "Loss by epoch─")
+        await pilot.press("x")
+        await see(pilot, app, "Loss by time─")
+        await see(pilot, app, "AP by time─")
 
 
 async def test_full_width(evening: Path, make_app: MakeApp) -> None:

@@ -5,7 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tui.plot import Canvas, Curve, Line, Plot, draw, nice_step, smooth
+from tui.axes import nice_step
+from tui.plot import Canvas, Line, Plot, draw
+from tui.smoothing import Curve, smooth
 
 
 def curve(*values: float) -> Curve:

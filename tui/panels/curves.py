@@ -1,64 +1,36 @@
-"""The curves panel: loss, AP and learning rate; and how curves are drawn, which the overview shares."""
+"""The curves panel: every curve of the chosen run, one of them large, to zoom into and to read values off."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from tui.curves import loss_plot, precision_plot, rate_plot
-from tui.panels.panel import Panel
+from tui.axes import time_text
+from tui.bars import Bars
+from tui.curves import CHARTS, ChartKind, part_name, shown_choices
+from tui.happenings import KINDS, happenings, near
+from tui.look import Look, Scale, Window, moved_to
+from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurvePanel, CurveStyle, note_of, title_of
 from tui.scene import Scene
 from tui.view import RunView
 from tui.widgets.chart import Chart
-from tui.words import joined
+from tui.widgets.inked import Piece
+from tui.widgets.text_line import TextLine
+from tui.words import figure, joined, short_count
+
+# A key moves the picture by this share of itself.
+_PAN = 0.25
+_FAST = 10
+_LOWER = ("curves-2", "curves-3", "curves-4", "curves-5")
 
 
-@dataclass(slots=True)
-class CurveStyle:
-    """How curves are drawn; one for all panels, so that a key holds everywhere."""
-
-    log_axis: bool = False
-    smoothed: bool = True
-
-
-CURVE_KEYS: list[BindingType] = [
-    Binding("l", "log_axis", "Linear or log axis", show=False),
-    Binding("s", "smooth", "Calm or raw curves", show=False),
-]
-CURVE_HINTS = (("l", "log axis", "screen.on_panel('log_axis')"), ("s", "calm or raw", "screen.on_panel('smooth')"))
-
-
-class CurvePanel(Panel):
-    """A panel with curves, and the keys that change how they are drawn."""
-
-    def __init__(self, style: CurveStyle) -> None:
-        super().__init__()
-        self.style_of_curves = style
-
-    def action_log_axis(self) -> None:
-        """Logarithmic or linear axes."""
-        self.style_of_curves.log_axis = not self.style_of_curves.log_axis
-        self.show_again()
-
-    def action_smooth(self) -> None:
-        """Calm or raw curves."""
-        self.style_of_curves.smoothed = not self.style_of_curves.smoothed
-        self.show_again()
-
-    def show_loss(self, view: RunView, chart: str) -> None:
-        """Draw a run's losses."""
-        style = self.style_of_curves
-        plot = loss_plot(view, log=style.log_axis, smoothed=style.smoothed)
-        words = joined(["log axis" if style.log_axis else "", "" if style.smoothed else "raw"])
-        self.query_one(chart, Chart).show(plot, words)
-
-    def show_precision(self, view: RunView, chart: str) -> None:
-        """Draw a run's AP."""
-        self.query_one(chart, Chart).show(precision_plot(view))
+def _hint(key: str, word: str, action: str) -> tuple[str, str, str]:
+    return key, word, f"screen.on_panel('{action}')"
 
 
 class CurvesPanel(CurvePanel):
@@ -66,21 +38,248 @@ class CurvesPanel(CurvePanel):
 
     PANEL = "curves"
     TITLE = "Curves"
-    BINDINGS: ClassVar[list[BindingType]] = CURVE_KEYS
-    HINTS = CURVE_HINTS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "chart(1)", "Curves: next chart large", show=False),
+        Binding("V", "chart(-1)", "Curves: chart before", show=False),
+        Binding("z", "large", "Curves: one chart only, or all", show=False),
+        *CURVE_KEYS,
+        Binding("o", "shown", "Curves: all losses, the total, or one part", show=False),
+        Binding("b", "class_curves", "Curves: classes as bars or curves", show=False),
+        Binding("plus,equals_sign", "zoom(1)", "Curves: closer", show=False),
+        Binding("minus", "zoom(-1)", "Curves: farther", show=False),
+        Binding("0", "whole", "Curves: all of it", show=False),
+        Binding("h", "pan(-1)", "Curves: to the left", show=False),
+        Binding("l", "pan(1)", "Curves: to the right", show=False),
+        Binding("c", "cursor", "Curves: read values at a cursor", show=False),
+        Binding("left", "step(-1)", "Curves: cursor left", show=False),
+        Binding("right", "step(1)", "Curves: cursor right", show=False),
+        Binding("shift+left", f"step(-{_FAST})", "Curves: cursor far left", show=False),
+        Binding("shift+right", f"step({_FAST})", "Curves: cursor far right", show=False),
+        Binding("n", "happening(1)", "Curves: to the next event", show=False),
+        Binding("p", "happening(-1)", "Curves: to the event before", show=False),
+    ]
+    HINTS = (
+        _hint("c", "cursor", "cursor"), _hint("+ -", "zoom", "zoom(1)"), _hint("v", "chart", "chart(1)"),
+        *CURVE_HINTS[:2], _hint("o", "which", "shown"), CURVE_HINTS[2], _hint("z", "large", "large"),
+    )  # fmt: skip
+
+    def __init__(self, style: CurveStyle) -> None:
+        super().__init__(style)
+        self._main = Chart("Loss", id="curves-main")
+        self._reading = TextLine(id="curves-reading")
+        self._lower = [Chart("", id=name) for name in _LOWER]
+        self._at = 0
+        self._hover: float | None = None
+        self._run_id = ""
 
     def compose(self) -> ComposeResult:
-        """Loss above, AP and rate below."""
-        yield Chart("Loss by step", id="curves-loss")
-        with Horizontal(id="curves-lower"):
-            yield Chart("AP by epoch", id="curves-precision")
-            yield Chart("Learning rate by step", id="curves-rate")
+        """One chart above, with the line that reads it; others below."""
+        yield self._main
+        yield self._reading
+        with Horizontal(classes="curves-row"):
+            yield from self._lower[:2]
+        with Horizontal(classes="curves-row curves-last-row"):
+            yield from self._lower[2:]
 
     def show(self, scene: Scene) -> None:
         """Draw the chosen run's curves."""
-        if scene.chosen is None:
+        view = scene.chosen
+        if view is None:
             return
-        self.show_loss(scene.chosen, "#curves-loss")
-        self.show_precision(scene.chosen, "#curves-precision")
-        log = self.style_of_curves.log_axis
-        self.query_one("#curves-rate", Chart).show(rate_plot(scene.chosen, log=log), "log axis" if log else "")
+        if view.run_id != self._run_id:
+            self._run_id, self._hover = view.run_id, None
+            self.look = replace(self.look, window=None, cursor=None)
+        look = self.look if self._hover is None else replace(self.look, cursor=self._hover)
+        place = f"{self._at + 1}/{len(CHARTS)}"
+        self._show_chart(self._main, self._chart, view, look, place)
+        for index, chart in enumerate(self._lower):
+            self._show_chart(chart, CHARTS[(self._at + 1 + index) % len(CHARTS)], view, look)
+        self._reading.show(_reading(view, look, self._main.num_columns))
+
+    @property
+    def _chart(self) -> ChartKind:
+        return CHARTS[self._at]
+
+    def _show_chart(self, widget: Chart, chart: ChartKind, view: RunView, look: Look, place: str = "") -> None:
+        if not widget.size:
+            return  # out of sight; drawn when it comes into sight
+        note = joined([_shown_words(view, look) if chart is CHARTS[0] else "", note_of(chart, look), place])
+        drawing = chart.draw(view, look)
+        title = chart.title if isinstance(drawing, Bars) else title_of(chart, look)
+        widget.show(drawing, title=title, note=note, nothing=chart.nothing)
+
+    # --- keys ---
+
+    def action_chart(self, places: int) -> None:
+        """Another chart large."""
+        self._at = (self._at + places) % len(CHARTS)
+        self.show_again()
+
+    def action_large(self) -> None:
+        """One chart only, or all."""
+        self.toggle_class("-large")
+        self.call_after_refresh(self.show_again)
+
+    def action_shown(self) -> None:
+        """All losses, the total and validation, or one part."""
+        if self._view is not None:
+            choices = shown_choices(self._view)
+            at = choices.index(self.look.shown) if self.look.shown in choices else 0
+            self.look = replace(self.look, shown=choices[(at + 1) % len(choices)])
+            self.show_again()
+
+    def action_class_curves(self) -> None:
+        """AP of the classes as bars or as curves."""
+        self.look = replace(self.look, class_curves=not self.look.class_curves)
+        self.show_again()
+
+    def action_x_axis(self) -> None:
+        """The next thing that x axes count; what is in sight stays in sight."""
+        before = self.look
+        super().action_x_axis()
+        if self._view is not None:
+            self.look = moved_to(self._view, before, self.look.kind)
+        self.show_again()
+
+    def action_zoom(self, places: int) -> None:
+        """Closer or farther, around the cursor."""
+        self.look = self.look.zoomed(self._whole, places, self.look.cursor)
+        self.show_again()
+
+    def action_whole(self) -> None:
+        """All of it."""
+        self.look = replace(self.look, window=None)
+        self.show_again()
+
+    def action_pan(self, places: int) -> None:
+        """To one side."""
+        self.look = self.look.panned(self._whole, places * _PAN)
+        self.show_again()
+
+    def action_cursor(self) -> None:
+        """A cursor at the end of what is in sight, or none."""
+        end = (self.look.window or self._whole)[1]
+        self.look = replace(self.look, cursor=end if self.look.cursor is None else None)
+        self.show_again()
+
+    def action_step(self, columns: int) -> None:
+        """Move the cursor by columns of the picture, at least to the next step; pan where there is none."""
+        look, view = self.look, self._view
+        if look.cursor is None or view is None:
+            self.action_pan(1 if columns > 0 else -1)
+            return
+        low, high = look.window or self._whole
+        target = look.cursor + columns * (high - low) / max(1, self._main.num_columns - 1)
+        self._put_cursor(_snapped(view, look, self._chart, target, forward=columns > 0))
+
+    def action_happening(self, places: int) -> None:
+        """Put the cursor on what happened next, or before."""
+        if self._view is None:
+            return
+        scale = Scale(self._view, self.look.kind)
+        at = sorted({scale.at_step(one.num_done) for one in happenings(self._view)})
+        start = self.look.cursor
+        if places > 0:
+            found = next((x for x in at if start is None or x > start + 1e-6 * abs(start)), None)
+        else:
+            found = next((x for x in reversed(at) if start is None or x < start - 1e-6 * abs(start)), None)
+        if found is not None:
+            self._put_cursor(found)
+
+    def _put_cursor(self, x: float) -> None:
+        low, high = self._whole
+        x = min(max(x, low), high)
+        self.look = replace(self.look, cursor=x).showing(x, self._whole)
+        self.show_again()
+
+    # --- the mouse ---
+
+    @on(Chart.Pointed)
+    def _point(self, message: Chart.Pointed) -> None:
+        if self._view is None or (message.x is None and self._hover is None):
+            return
+        x = None if message.x is None else self._carried(message.kind, message.x)
+        self._hover = x
+        if message.is_click and x is not None:
+            self.look = replace(self.look, cursor=x)
+        self.show_again()
+
+    @on(Chart.Wheeled)
+    def _wheel(self, message: Chart.Wheeled) -> None:
+        self.look = self.look.zoomed(self._whole, message.places, self._carried(message.kind, message.x))
+        self.show_again()
+
+    def _carried(self, kind: str, x: float) -> float:
+        """A place of another chart's x axis on the large one's."""
+        view = self._view
+        if view is None or kind == self.look.kind:
+            return x
+        return Scale(view, self.look.kind).at_step(Scale(view, "epoch").steps_at(x))
+
+    # --- the run ---
+
+    @property
+    def _view(self) -> RunView | None:
+        return self.scene.chosen if self.scene is not None else None
+
+    @property
+    def _whole(self) -> Window:
+        return Scale(self._view, self.look.kind).whole() if self._view is not None else (0.0, 1.0)
+
+
+def _snapped(view: RunView, look: Look, chart: ChartKind, target: float, *, forward: bool) -> float:
+    """The step, or epoch, nearest to a place; another one than the cursor's where there is one."""
+    scale = Scale(view, look.kind)
+    cursor = look.cursor or 0.0
+    if chart.is_by_epoch:
+        at = [scale.at_epoch(epoch) for epoch in view.epochs]
+        beyond = [x for x in at if (x > cursor * (1 + 1e-6) if forward else x < cursor * (1 - 1e-6))]
+        return min(beyond, key=lambda x: abs(x - target), default=cursor)
+    if not view.steps.length:
+        return cursor
+    here, there = scale.row_at(cursor), scale.row_at(target)
+    if here == there:
+        there = max(0, min(view.steps.length - 1, here + (1 if forward else -1)))
+    return scale.at_step(float(view.steps.column("step")[there]) + 1)
+
+
+def _shown_words(view: RunView, look: Look) -> str:
+    if look.shown == "main":
+        return "total and validation"
+    return f"only {part_name(look.shown)}" if look.shown in view.loss_parts else ""
+
+
+# --- the line that reads ---
+
+
+def _reading(view: RunView, look: Look, columns: int) -> list[Piece]:
+    """Where the cursor is and what happened there; without one, what the signs mean."""
+    if look.cursor is None:
+        return _legend(view)
+    scale = Scale(view, look.kind)
+    row = scale.row_at(look.cursor) if view.steps.length else None
+    if row is None:
+        return []
+    at, steps = view.steps.column("step"), view.steps
+    num_done = float(at[row]) + 1
+    told: list[Piece] = [(f" step {num_done:,.0f}", "strong")]
+    if scale.steps_an_epoch:
+        told.append((f" · epoch {short_count(round(num_done / scale.steps_an_epoch, 1))}", "text"))
+    told.append((f" · {time_text(round(float(steps.column('elapsed_s')[row])))}", "text"))
+    told.append((f" · its loss {figure(float(steps.column('loss')[row]))}", "total"))
+    for one in near(view, look, columns):
+        told += [("   ", ""), (f"{one.sign} ", f"{one.ink}!"), (one.words, one.ink)]
+    return told
+
+
+def _legend(view: RunView) -> list[Piece]:
+    counts: dict[str, int] = {}
+    for one in happenings(view):
+        counts[one.kind] = counts.get(one.kind, 0) + 1
+    told: list[Piece] = []
+    for kind in reversed(KINDS):
+        if kind in counts:
+            sign, ink, plural, _ = KINDS[kind]
+            words = kind if counts[kind] == 1 else plural
+            told += [(f" {sign} ", f"{ink}!"), (f"{counts[kind]} {words}  ", "muted")]
+    return told

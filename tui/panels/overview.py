@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -9,8 +10,9 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 
 from engine.errors import printable
+from tui.curves import CHARTS
 from tui.graphics import Graphics
-from tui.panels.curves import CURVE_HINTS, CURVE_KEYS, CurvePanel, CurveStyle
+from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurvePanel, CurveStyle, note_of, title_of
 from tui.panels.previews import PREVIEW_HINTS, PREVIEW_KEYS, PictureWanted, PreviewKeys
 from tui.previewing import Previewing
 from tui.scene import Scene
@@ -55,8 +57,12 @@ class OverviewPanel(CurvePanel, PreviewKeys):
         """Show the chosen run."""
         if scene.chosen is None:
             return
-        self.show_loss(scene.chosen, "#overview-loss")
-        self.show_precision(scene.chosen, "#overview-precision")
+        look = replace(self.look, window=None, cursor=None, shown="")
+        for chart, widget in zip(CHARTS, ("#overview-loss", "#overview-precision"), strict=False):
+            self.query_one(widget, Chart).show(
+                chart.draw(scene.chosen, look), title=title_of(chart, look), note=note_of(chart, look),
+                nothing=chart.nothing,
+            )
         looked, wanted = self.previewing.look(scene.chosen)
         if wanted is not None:
             self.post_message(PictureWanted(wanted))

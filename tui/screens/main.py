@@ -18,7 +18,8 @@ from textual.widgets import ContentSwitcher
 
 from tui.feed import PictureKey
 from tui.graphics import Graphics
-from tui.panels.curves import CurvesPanel, CurveStyle
+from tui.panels.curve_panel import CurveStyle
+from tui.panels.curves import CurvesPanel
 from tui.panels.facts import FactsPanel
 from tui.panels.log import LogPanel
 from tui.panels.overview import OverviewPanel

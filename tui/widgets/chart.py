@@ -1,37 +1,114 @@
-"""A plot on the screen; after a change only the cells that differ are sent."""
+"""A plot on the screen; after a change only the cells that differ are sent. The mouse reads values off it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+from textual import events
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.plot import Canvas, Plot, draw
+from tui.axes import XKind
+from tui.bars import Bars, draw_bars
+from tui.plot import Canvas, Plot, Sheet, draw
 from tui.widgets.inked import inked_strip
-from tui.words import joined
+from tui.words import fit, joined
 
 
 class Chart(Widget):
-    """Draws one plot into the space it has."""
+    """Draws one plot, or bars, into the space it has."""
 
     DEFAULT_CSS = "Chart { height: 1fr; }"
 
+    @dataclass
+    class Pointed(Message):
+        """The mouse is over a place of the x axis, or has left."""
+
+        kind: XKind
+        x: float | None
+        is_click: bool = False
+
+    @dataclass
+    class Wheeled(Message):
+        """The mouse wheel was turned over a place of the x axis."""
+
+        kind: XKind
+        x: float
+        places: int
+
     def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
-        self._title = title
         self.border_title = title
-        self._plot: Plot | None = None
+        self._drawing: Plot | Bars | None = None
+        self._nothing = ""
         self._canvas: Canvas | None = None
         self._strips: list[Strip] = []
 
-    def show(self, plot: Plot, note: str = "") -> None:
-        """Draw another plot, or the same one with more in it; the note is added to the title."""
-        self._plot = plot
-        title = joined([self._title, note])
-        if self.border_title != title:
-            self.border_title = title
+    def show(self, drawing: Plot | Bars, *, title: str, note: str = "", nothing: str = "") -> None:
+        """Draw another plot, or the same one with more in it.
+
+        Args:
+            drawing: What to draw.
+            title: What it shows.
+            note: Added to the title.
+            nothing: Said in its place where it is empty.
+        """
+        self._drawing, self._nothing = drawing, nothing
+        words = joined([title, drawing.words if isinstance(drawing, Bars) else "", note])
+        if self.border_title != words:
+            self.border_title = words
         self._redraw()
+
+    @property
+    def num_columns(self) -> int:
+        """Columns that the curves have."""
+        return self._canvas.area.columns if self._canvas and self._canvas.area else max(2, self.content_size.width)
+
+    # --- the mouse ---
+
+    def _x_at(self, event: events.MouseEvent) -> float | None:
+        offset, area = event.get_content_offset(self), self._canvas.area if self._canvas else None
+        if offset is None or area is None or not area.left <= offset.x < area.left + area.columns:
+            return None
+        return area.x_at(offset.x)
+
+    @property
+    def _kind(self) -> XKind:
+        return self._drawing.kind if isinstance(self._drawing, Plot) else "step"
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Read values where the mouse is."""
+        self.post_message(self.Pointed(self._kind, self._x_at(event)))
+
+    def on_leave(self) -> None:
+        """No longer."""
+        self.post_message(self.Pointed(self._kind, None))
+
+    def on_click(self, event: events.Click) -> None:
+        """Leave the cursor there."""
+        x = self._x_at(event)
+        if x is not None:
+            self.post_message(self.Pointed(self._kind, x, is_click=True))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Closer."""
+        self._wheel(event, 1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Farther."""
+        self._wheel(event, -1)
+
+    def _wheel(self, event: events.MouseEvent, places: int) -> None:
+        x = self._x_at(event)
+        if x is not None:
+            event.stop()
+            self.post_message(self.Wheeled(self._kind, x, places))
+
+    # --- drawing ---
 
     def on_resize(self) -> None:
         """Draw for the new size."""
@@ -51,9 +128,9 @@ class Chart(Widget):
 
     def _redraw(self) -> None:
         size = self.content_size
-        if self._plot is None or not size:
+        if self._drawing is None or not size:
             return
-        canvas = draw(self._plot, size.width, size.height)
+        canvas = self._drawn(size.width, size.height)
         changed = _changes(self._canvas, canvas)
         self._canvas = canvas
         if changed is None:
@@ -65,6 +142,16 @@ class Chart(Widget):
         if changed:
             self.refresh(*changed)
 
+    def _drawn(self, width: int, height: int) -> Canvas:
+        drawing = self._drawing
+        if isinstance(drawing, Bars) and drawing.bars:
+            return draw_bars(drawing, width, height)
+        if isinstance(drawing, Plot) and (drawing.lines or not self._nothing):
+            return draw(drawing, width, height)
+        sheet = Sheet(width, height)
+        sheet.write(height // 2, 1, fit(self._nothing, width - 2), "muted")
+        return sheet.done()
+
     def _strip(self, row: int) -> Strip:
         assert self._canvas is not None
         return inked_strip(self, self._canvas.runs(row), self.content_size.width)
@@ -72,9 +159,15 @@ class Chart(Widget):
 
 def _changes(old: Canvas | None, new: Canvas) -> list[Region] | None:
     """Where two pictures differ, a region a row; None when all of it must be drawn."""
-    if old is None or old.chars.shape != new.chars.shape or old.inks != new.inks:
+    if old is None or old.chars.shape != new.chars.shape:
         return None
-    differs = (old.chars != new.chars) | (old.ink_of != new.ink_of)
+    differs: Any = old.chars != new.chars
+    if old.inks == new.inks:
+        differs = differs | (old.ink_of != new.ink_of)
+    else:  # the inks have other numbers now; by their names most cells are the same
+        names = {name: number for number, name in enumerate(dict.fromkeys([*old.inks, *new.inks]))}
+        before, after = (np.array([names[ink] for ink in canvas.inks])[canvas.ink_of] for canvas in (old, new))
+        differs = differs | (before != after)
     regions = []
     for row in np.flatnonzero(differs.any(axis=1)).tolist():
         columns = np.flatnonzero(differs[row])

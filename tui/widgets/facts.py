@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from engine.errors import printable
 from engine.events import CheckpointEvent, MessageEvent, RecoveryEvent, RunEnded, RunStarted
-from tui.series import Floats
+from tui.pyramid import Floats
 from tui.view import JournalEvent, RunView
 from tui.widgets.inked import Piece, inked_text
 from tui.words import NOTHING, bar, count, duration, joined, precision
