@@ -260,6 +260,10 @@ async def test_help_lists_every_key(evening: Path, make_app: MakeApp) -> None:
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         text = screen_text(app)
+        for _ in range(12):
+            await pilot.press("pagedown")
+            await pilot.pause()
+            text += screen_text(app)
         for binding in MainScreen.BINDINGS:
             assert isinstance(binding, Binding)
             assert binding.description in text

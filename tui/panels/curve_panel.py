@@ -20,9 +20,9 @@ class CurveStyle:
 
 
 CURVE_KEYS: list[BindingType] = [
-    Binding("s", "smooth", "Curves: raw, light, medium or strong smoothing", show=False),
-    Binding("y", "log_axis", "Curves: linear or log axis", show=False),
-    Binding("x", "x_axis", "Curves: by step, epoch or time", show=False),
+    Binding("s", "smooth", "Smoothing, four strengths", show=False),
+    Binding("y", "log_axis", "Linear or log axis", show=False),
+    Binding("x", "x_axis", "By step, epoch or time", show=False),
 ]
 CURVE_HINTS = (
     ("s", "smooth", "screen.on_panel('smooth')"),
