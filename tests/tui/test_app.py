@@ -98,7 +98,7 @@ async def test_no_runs_yet(tmp_path: Path, make_app: MakeApp) -> None:
     async with running(app) as pilot:
         await see(pilot, app, "Nothing here yet")
         await see(pilot, app, "engine run recipes/*.toml")
-        await pilot.press("j", "k", "left", "n", "1", "2", "y", "s", "x", "c", "v", "plus", "h", "n", "0", "3", "pagedown", "a")
+        await pilot.press("j", "k", "left", "n", "1", "2", *"ysxcvhn0", "plus", "3", "pagedown", "a")
         enqueue(RunQueue(tmp_path / "runs"), "first")
         await see(pilot, app, "waits for its turn")
         await miss(pilot, app, "Nothing here yet")
