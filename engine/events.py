@@ -117,6 +117,8 @@ class PreviewEvent(_Event, frozen=True, tag="preview"):
 
     epoch: int
     previews: tuple[Preview, ...]
+    boxes: str = ""
+    """What was found on them and on the worst images, relative to the run directory: see `engine.previewfile`."""
 
 
 class CheckpointEvent(_Event, frozen=True, tag="checkpoint"):

@@ -169,6 +169,14 @@ class RunDir:
         """The picture of one preview image; epoch and index zero-based."""
         return self.path / "previews" / f"{epoch:04d}" / f"{index:02d}.jpg"
 
+    def preview_boxes(self, epoch: int) -> Path:
+        """What was found on an epoch's preview images: `engine.previewfile.EpochPreviews`."""
+        return self.path / "previews" / f"{epoch:04d}" / "boxes.json"
+
+    def preview_photo(self, place: int) -> Path:
+        """The plain photo of a preview image, by its place in the validation split; written once a run."""
+        return self.path / "previews" / "photos" / f"{place:06d}.jpg"
+
     def relative(self, path: Path) -> str:
         """A path as events name it: relative to the run directory, with forward slashes."""
         return path.relative_to(self.path).as_posix()

@@ -58,7 +58,7 @@ def coco_figures(
         detections: One an image, in the same order, boxes in the image's pixels.
         class_names: The class map's names.
     """
-    tables = count(Setting.of(_ground_truth(records, class_names), _detections(detections)))
+    tables = count(Setting.of(ground_truth_table(records, class_names), detections_table(detections)))
     labels = dict(zip(class_names, range(len(class_names)), strict=True))
     return CocoFigures(
         ap=tables.ap(), ap50=tables.ap(threshold=0), ap75=tables.ap(threshold=5),
@@ -69,7 +69,8 @@ def coco_figures(
     )
 
 
-def _ground_truth(records: Sequence[ImageRecord], class_names: Sequence[str]) -> GroundTruth:
+def ground_truth_table(records: Sequence[ImageRecord], class_names: Sequence[str]) -> GroundTruth:
+    """Records as columns; images are in the order of the records."""
     boxes = np.concatenate([np.zeros((0, 4), dtype=np.float32), *(record.boxes_xyxy for record in records)])
     return GroundTruth(
         images=tuple(ImageEntry(place, record.image_path.name) for place, record in enumerate(records)),
@@ -86,7 +87,8 @@ def _repeated(counts: Sequence[int]) -> Ints:
     return np.repeat(np.arange(len(counts)), np.array(counts, dtype=np.int64))
 
 
-def _detections(detections: Sequence[Detection]) -> Detections:
+def detections_table(detections: Sequence[Detection]) -> Detections:
+    """Detections as columns, in the order of the images."""
     none = np.zeros((0, 4), dtype=np.float32)
     boxes = np.concatenate([none, *(found["boxes_xyxy"].cpu().numpy() for found in detections)])
     return from_columns(

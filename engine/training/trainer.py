@@ -21,8 +21,8 @@ from engine.data.loading import Batch
 from engine.devicememory import peak_memory_bytes
 from engine.errors import Diverged
 from engine.evaluation.kept import keep_measured
-from engine.evaluation.previews import draw_previews
-from engine.events import CheckpointEvent, EventLog, PhaseEvent, PreviewEvent, RecoveryEvent, StepEvent
+from engine.evaluation.previews import make_previews
+from engine.events import CheckpointEvent, EventLog, PhaseEvent, RecoveryEvent, StepEvent
 from engine.events import Recovery as Kind
 from engine.models.checkpoint import Content, load_accepted, save_checkpoint
 from engine.recipe.schema import Recipe
@@ -336,11 +336,10 @@ class _Trainer(RunState):
 
     def draw_previews(self, epoch: int, measured: Measured) -> None:
         self.events.append(PhaseEvent(phase="drawing", epoch=epoch))
-        previews = draw_previews(
-            self.run_dir, epoch, self.measurer.data.records, measured.validation.detections, self.preview_images,
+        self.events.append(make_previews(
+            self.run_dir, epoch, self.measurer.data.records, measured.validation, self.preview_images,
             self.class_names, self.recipe.previews.score_threshold,
-        )
-        self.events.append(PreviewEvent(epoch=epoch, previews=previews))
+        ))
 
     def save_best(self, epoch: int, measured: Measured) -> None:
         path = self.run_dir.best_checkpoint

@@ -47,7 +47,7 @@ def main() -> None:
 
     state.save_checkpoint = timed("checkpoints", state.save_checkpoint)
     trainer.save_checkpoint = timed("checkpoints", trainer.save_checkpoint)
-    trainer.draw_previews = timed("previews", trainer.draw_previews)
+    trainer.make_previews = timed("previews", trainer.make_previews)
     EventLog.append = timed("events", EventLog.append)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
