@@ -85,10 +85,6 @@ class Ahead(Generic[T]):
                 raise item.error
             return
 
-    def waiting(self) -> int:
-        """How many items could be had at once."""
-        return self._queue.qsize()
-
     def close(self) -> None:
         """Have the thread end, and wait a little for it."""
         self._closed.set()
@@ -107,10 +103,11 @@ class Ahead(Generic[T]):
     def _put(self, item: T | _End) -> bool:
         """Hand an item over; False once nobody wants it any more."""
         while not self._closed.is_set():
+            hasty = self._newest and not isinstance(item, _End)
             try:
-                self._queue.put(item, timeout=0.1)
+                self._queue.put(item, block=not hasty, timeout=0.1)
             except queue.Full:
-                if self._newest and not isinstance(item, _End):
+                if hasty:
                     with suppress(queue.Empty):
                         self._queue.get_nowait()
                         self.num_dropped += 1

@@ -34,6 +34,10 @@ Pixels = NDArray[np.uint8]
 
 _TICKS_A_SECOND = 60_000  # a multiple of the usual frame rates; MPEG-4 knows none above 65,535
 _DEFAULT_FPS = 25.0
+# Seconds of video that are written in one piece, and lost if the machine dies before it is whole.
+_FRAGMENT_S = 2
+# Share of the frames a file promises that may be missing: some count those before the first picture.
+_MISSING_SHARE = 0.05
 _OPEN_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 20.0
 # A stream that breaks off is opened again so often before it is given up.
@@ -148,8 +152,11 @@ def _frames(word: str, every: int) -> Iterator[Frame]:
                 yield Frame(index, max(0.0, now_s - first_s), _pixels(frame))
         except (av.FFmpegError, OSError) as error:
             raise _unreadable(word, f"breaks off after {index + 1} frames: {_words(error)}") from error
+        promised = container.streams.video[0].frames
         if index < 0:
             raise _unreadable(word, "holds no frames")
+        if index + 1 < promised * (1 - _MISSING_SHARE) - 1:
+            raise _unreadable(word, f"breaks off after {index + 1} of {promised} frames")
 
 
 def _pixels(frame: AvFrame) -> Pixels:
@@ -227,6 +234,7 @@ class VideoWriter:
         stream: Any = self._container.add_stream(codec, rate=self._fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, _TICKS_A_SECOND)
+        stream.codec_context.gop_size = max(1, round(_FRAGMENT_S * self._fps))
         if codec == "libx264":
             stream.options = {"crf": "21", "preset": "veryfast"}
         else:

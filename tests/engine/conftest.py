@@ -4,10 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
-from engine.models import build_detector
-from engine.models.checkpoint import save_checkpoint
 from engine.rundir import RunDir
 from tests.builders import fill_run_dir, load_recipe, write_recipe
 
@@ -15,6 +12,11 @@ from tests.builders import fill_run_dir, load_recipe, write_recipe
 @pytest.fixture(scope="session")
 def saved_run(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> RunDir:
     """A run folder with a recipe and a best model that has learnt nothing; not to be changed."""
+    import torch
+
+    from engine.models import build_detector
+    from engine.models.checkpoint import save_checkpoint
+
     folder = tmp_path_factory.mktemp("saved")
     recipe = load_recipe(write_recipe(folder, dataset))
     run_dir = fill_run_dir(RunDir(folder / "runs" / "0004-desk"), recipe)
