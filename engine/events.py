@@ -12,54 +12,57 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Self
+from typing import Annotated, BinaryIO, Literal, Self
 
 import msgspec
 
-from engine.rundir import write_bytes_atomic
+from engine.rundir import open_regular, write_bytes_atomic
 
 Outcome = Literal["finished", "failed", "stopped"]
+# A whole number as a sane log has it; exact as a float too.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Phase = Literal["loading", "training", "evaluating", "drawing", "saving"]
 # What a run mended by itself.
 Recovery = Literal["out of memory", "discarded step", "rolled back", "set aside", "stalled", "loader restarted"]
 
 
-class _Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
+# No event can hold another one, so none needs the garbage collector: a log is read twice as fast without.
+class _Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True, gc=False):
     time: float = msgspec.field(default_factory=time.time)
     """Seconds since 1970, UTC, when it happened."""
 
 
-class RunStarted(_Event, frozen=True, tag="started"):
+class RunStarted(_Event, frozen=True, gc=False, tag="started"):
     """A worker took the run up, for the first time or again."""
 
-    attempt: int
+    attempt: Count
     device: str
-    num_train_images: int
-    num_val_images: int
-    num_epochs: int
-    num_steps: int
+    num_train_images: Count
+    num_val_images: Count
+    num_epochs: Count
+    num_steps: Count
     """Optimizer steps in the whole run."""
     class_names: tuple[str, ...]
-    first_step: int = 0
+    first_step: Count = 0
     """Zero-based step it goes on from; above 0 after a resume."""
     versions: dict[str, str] = {}
 
 
-class PhaseEvent(_Event, frozen=True, tag="phase"):
+class PhaseEvent(_Event, frozen=True, gc=False, tag="phase"):
     """What the worker is busy with from now on."""
 
     phase: Phase
-    epoch: int
-    done: int = 0
-    total: int = 0
+    epoch: Count
+    done: Count = 0
+    total: Count = 0
 
 
-class StepEvent(_Event, frozen=True, tag="step"):
+class StepEvent(_Event, frozen=True, gc=False, tag="step"):
     """One optimizer step."""
 
-    step: int
+    step: Count
     """Zero-based."""
-    epoch: int
+    epoch: Count
     """Zero-based."""
     elapsed_s: float
     """Seconds the run has been worked on, attempts added up."""
@@ -75,11 +78,11 @@ class StepEvent(_Event, frozen=True, tag="step"):
     """Seconds of it spent waiting for data."""
 
 
-class EpochEvent(_Event, frozen=True, tag="epoch"):
+class EpochEvent(_Event, frozen=True, gc=False, tag="epoch"):
     """An epoch is over and measured."""
 
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     """Last step of the epoch, zero-based."""
     elapsed_s: float
     train_loss: float | None
@@ -101,51 +104,51 @@ class EpochEvent(_Event, frozen=True, tag="epoch"):
     """The most memory that the worker held at once so far, the device's on a GPU; 0 where nobody wrote it down."""
 
 
-class Preview(msgspec.Struct, frozen=True):
+class Preview(msgspec.Struct, frozen=True, gc=False):
     """One drawn validation image."""
 
     path: str
     """Picture, relative to the run directory."""
     image: str
     """File name of the photo."""
-    num_ground_truth: int
-    num_detections: int
+    num_ground_truth: Count
+    num_detections: Count
 
 
-class PreviewEvent(_Event, frozen=True, tag="preview"):
+class PreviewEvent(_Event, frozen=True, gc=False, tag="preview"):
     """Previews of an epoch are drawn."""
 
-    epoch: int
+    epoch: Count
     previews: tuple[Preview, ...]
     boxes: str = ""
     """What was found on them and on the worst images, relative to the run directory: see `engine.previewfile`."""
 
 
-class CheckpointEvent(_Event, frozen=True, tag="checkpoint"):
+class CheckpointEvent(_Event, frozen=True, gc=False, tag="checkpoint"):
     """Weights are safe on disk."""
 
     kind: Literal["last", "best"]
     path: str
     """Relative to the run directory."""
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
 
 
-class MessageEvent(_Event, frozen=True, tag="message"):
+class MessageEvent(_Event, frozen=True, gc=False, tag="message"):
     """Something a person should know."""
 
     level: Literal["note", "warning", "error"]
     text: str
 
 
-class RecoveryEvent(_Event, frozen=True, tag="recovery"):
+class RecoveryEvent(_Event, frozen=True, gc=False, tag="recovery"):
     """Something went wrong and the run went on."""
 
     kind: Recovery
     text: str
     """What happened and what was done about it, in words."""
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     """Zero-based step it happened at; the first one not yet done."""
     images: tuple[str, ...] = ()
     """Image files concerned."""
@@ -155,7 +158,7 @@ class RecoveryEvent(_Event, frozen=True, tag="recovery"):
     """Bundle with which `engine replay` repeats the step, relative to the run directory."""
 
 
-class RunEnded(_Event, frozen=True, tag="ended"):
+class RunEnded(_Event, frozen=True, gc=False, tag="ended"):
     """The worker is done with the run, for now ("stopped") or for good."""
 
     outcome: Outcome
@@ -164,7 +167,7 @@ class RunEnded(_Event, frozen=True, tag="ended"):
     cause: str = ""
     """Recorded kind of failure, such as "out of memory"; "" otherwise."""
     elapsed_s: float = 0.0
-    attempt: int = 0
+    attempt: Count = 0
     """The attempt that ended."""
 
 
@@ -180,8 +183,11 @@ Event = (
     | RunEnded
 )
 
+# What a damaged line can raise; the last one: a line of a hundred thousand brackets.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder[Event](Event)
+_many_decoder = msgspec.json.Decoder[list[Event]](list[Event])
 
 
 def encode_event(event: Event) -> bytes:
@@ -193,9 +199,22 @@ def decode_event(line: bytes) -> Event | None:
     """The event in a line, or None for a damaged line or a type of another version."""
     try:
         event: Event = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return event
+
+
+def decode_events(data: bytes) -> list[Event]:
+    """The events of whole lines, damaged and unknown ones left out; several times as fast as one by one."""
+    lines = data.split(b"\n")
+    lines.pop()  # what comes after the last newline
+    try:
+        events = _many_decoder.decode(b"[%b]" % b",".join(lines))
+    except UNREADABLE:
+        events = []
+    if len(events) != len(lines):  # one is damaged, empty or unknown
+        return [event for event in map(decode_event, lines) if event is not None]
+    return events
 
 
 def rewind(path: Path, num_bytes: int) -> list[Event]:
@@ -287,6 +306,7 @@ class EventTail:
     Attributes:
         restarts: How often the file turned out to be another one (a resume replaced it); the
             reader then starts over, and whoever folds the events must too.
+        is_at_end: Whether the last read came to the end of the file.
     """
 
     def __init__(self, path: Path, chunk_bytes: int = 8_000_000) -> None:
@@ -295,6 +315,7 @@ class EventTail:
         self._offset = 0
         self._inode: int | None = None
         self.restarts = 0
+        self.is_at_end = False
 
     def read(self) -> list[Event]:
         """New whole events since the last call, at most one chunk's worth; [] when there are none.
@@ -302,17 +323,30 @@ class EventTail:
         Raises:
             OSError: The file exists but can't be read.
         """
+        return decode_events(self.read_lines())
+
+    def read_lines(self) -> bytes:
+        """New whole lines since the last call, at most one chunk's worth; b"" when there are none.
+
+        A line that is longer than a chunk is passed over: no event is.
+
+        Raises:
+            OSError: The file exists but can't be read.
+        """
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 self._notice_replacement(os.fstat(file.fileno()))
                 file.seek(self._offset)
                 data = file.read(self._chunk_bytes)
         except FileNotFoundError:
-            return []
+            self.is_at_end = True
+            return b""
+        self.is_at_end = len(data) < self._chunk_bytes
         end = data.rfind(b"\n") + 1
+        if not end and len(data) == self._chunk_bytes:
+            end = len(data)
         self._offset += end
-        events = (decode_event(line) for line in data[:end].splitlines())
-        return [event for event in events if event is not None]
+        return data[:end]
 
     def read_all(self) -> list[Event]:
         """Everything up to the end of the file as it is now."""

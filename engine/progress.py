@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from engine.events import EpochEvent, Event, MessageEvent, PhaseEvent, RecoveryEvent, RunEnded, RunStarted, StepEvent
@@ -94,6 +94,20 @@ def advance(progress: RunProgress, event: Event) -> RunProgress:
                 progress, ended=event, phase="", elapsed_s=max(progress.elapsed_s, event.elapsed_s)
             )
     return progress
+
+
+def advance_steps(progress: RunProgress, step_s: Sequence[float], last: StepEvent) -> RunProgress:
+    """The progress after a stretch of steps.
+
+    Args:
+        progress: Before the stretch; untouched.
+        step_s: Seconds of its latest steps, the last one included; those before are forgotten anyway.
+        last: Its last step.
+    """
+    mean = progress.step_s
+    for seconds in step_s[:-1]:
+        mean = seconds if mean is None else _STEP_TIME_MEMORY * mean + (1 - _STEP_TIME_MEMORY) * seconds
+    return advance(replace(progress, step_s=mean), last)
 
 
 def fold(events: Iterable[Event], start: RunProgress | None = None) -> RunProgress:

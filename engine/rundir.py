@@ -7,9 +7,11 @@ renamed, so that a reader sees the old one or the new one and a power cut leaves
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -278,6 +280,19 @@ def _umask() -> int:
     return current
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading bytes, whatever lies at its path: a pipe or a device never holds the reader up.
+
+    Raises:
+        OSError: It can't be opened, or is something else than a file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it isn't a file", str(path))
+
+
 class FileLock:
     """An exclusive `fcntl.lockf` lock on a file, freed by the kernel when its holder dies.
 
@@ -339,7 +354,7 @@ def is_locked(path: Path) -> bool:
     Looking takes a shared lock for an instant, so whoever acquires should try more than once.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

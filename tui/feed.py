@@ -10,25 +10,26 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL.Image import Image
 
-from engine.events import EventTail
 from engine.queuereader import QueueReading, read_queue
-from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, is_locked, list_run_dirs, run_number
-from engine.runqueue import QueueRow
+from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, list_run_dirs, run_number
 from tui.logtail import LogTail
 from tui.pictures import PictureShelf
-from tui.view import RunView, apply_all, forget_events
+from tui.runreader import RunReader, is_held
+from tui.view import RunView
 
-# Runs that nobody works on change rarely; looking at each of them all the time would cost a core.
-_IDLE_LOOK_S = 5.0
 _LOCK_LOOK_S = 2.0
-# One look reads at most this much of one log, so that a huge log doesn't keep the others waiting.
-_CHUNK_BYTES = 4_000_000
+# The folder is listed when its time of change says so, and now and then where that can't be relied on.
+_DIR_LOOK_S = 5.0
+# One look at all runs takes hardly longer than this.
+_LOOK_S = 0.1
+# Rows of steps in the memory, some 60 bytes each, those of the runs that are looked at apart.
+_MOST_STEPS = 1_500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,67 +127,6 @@ class _QueueReader:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-# --- runs ---
-
-
-class _RunReader:
-    """Follows the events of one run."""
-
-    def __init__(self, run_dir: RunDir) -> None:
-        self.run_dir = run_dir
-        self.view = RunView(run_dir.run_id)
-        self.is_read = False
-        self._tail = EventTail(run_dir.events, _CHUNK_BYTES)
-        self._restarts = 0
-        self._next_look = 0.0
-        self._next_lock_look = 0.0
-
-    def look(self, row: QueueRow | None, now: float, *, is_chosen: bool) -> bool:
-        """Read on; returns whether the view changed."""
-        before = self.view
-        if row != self.view.row:
-            self.view = replace(self.view, row=row)
-            self._next_look = 0.0
-        if now >= self._next_look:
-            self._read_events()
-            self._look_at_worker(now)
-            lively = is_chosen or self.view.is_active or self.view.state == "unknown" or not self.is_read
-            self._next_look = now if lively else now + _IDLE_LOOK_S
-        return self.view is not before
-
-    def _read_events(self) -> None:
-        try:
-            events = self._tail.read()
-            trouble = "" if self.run_dir.path.is_dir() else "its folder is gone"
-        except OSError as error:
-            events, trouble = [], f"its events can't be read: {error.strerror or error}"
-        if self._tail.restarts != self._restarts:
-            self._restarts = self._tail.restarts
-            self.view = forget_events(self.view)
-        if events:
-            self.view = apply_all(self.view, events)
-        if trouble != self.view.trouble:
-            self.view = replace(self.view, trouble=trouble)
-        self.is_read = not events
-
-    def _look_at_worker(self, now: float) -> None:
-        may_live = self.view.is_active or self.view.state == "unknown" or self.view.row is None
-        if not may_live or now < self._next_lock_look:
-            return
-        self._next_lock_look = now + _LOCK_LOOK_S
-        alive = _is_held(self.run_dir.worker_lock)
-        if alive != self.view.worker_alive:
-            self.view = replace(self.view, worker_alive=alive)
-
-
-def _is_held(lock: Path) -> bool | None:
-    """Whether somebody holds a lock; None where that can't be found out (some network drives)."""
-    try:
-        return is_locked(lock)
-    except OSError:
-        return None
-
-
 class Feed:
     """A runs folder, asked again and again. Not for several threads at once.
 
@@ -197,7 +137,14 @@ class Feed:
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
         self._queue = _QueueReader(runs_dir)
-        self._readers: dict[str, _RunReader] = {}
+        self._readers: dict[str, RunReader] = {}
+        self._reading: QueueReading | None = None
+        self._dir_stamp = 0
+        self._dirs: frozenset[str] = frozenset()
+        self._next_dir_look = 0.0
+        self._compared: frozenset[str] = frozenset()
+        self._looked_at: list[str] = []
+        self._is_done = False
         self._fleet: Fleet | None = None
         self._chosen: str | None = None
         self._log: LogTail | None = None
@@ -208,54 +155,106 @@ class Feed:
 
     @property
     def is_read(self) -> bool:
-        """Whether every log was read to its end at the last look."""
-        return all(reader.is_read for reader in self._readers.values())
+        """Whether every log was read as far as is wanted."""
+        return self._is_done and all(reader.is_read for reader in self._readers.values())
 
     def choose(self, run_id: str | None) -> None:
-        """Follow this run's log and events with priority."""
+        """Follow this run's log, and read its events whole and before all others."""
         if run_id != self._chosen:
             self._chosen = run_id
             self._log = LogTail(RunDir(self.runs_dir / run_id).worker_log) if run_id else None
+
+    def compare(self, run_ids: Iterable[str]) -> None:
+        """Read the events of these runs whole as well."""
+        self._compared = frozenset(run_ids)
 
     def want(self, key: PictureKey) -> None:
         """Ask for a picture; only the latest few requests are kept."""
         self._wanted = [*self._wanted[-3:], key]
 
     def poll(self, now: float | None = None) -> Iterator[Change]:
-        """What changed since the last call, most urgent first; the chosen run before the others."""
+        """What changed since the last call, most urgent first; the chosen run before the others.
+
+        A look at a large folder ends after a moment, so that whoever asks can say that something
+        else has become urgent; the next one goes on.
+        """
         now = time.monotonic() if now is None else now
         reading = self._queue.read()
         self._look_at_supervisor(now)
-        dirs = self._run_dirs()
-        known = sorted({*dirs, *reading.rows}, key=lambda run_id: (run_number(run_id) or 0, run_id))
-        self._readers = {
-            run_id: self._readers.get(run_id) or _RunReader(RunDir(self.runs_dir / run_id)) for run_id in known
-        }
-        yield from self._fleet_change(known, reading, is_read=False)
+        self._find_runs(reading, now)
+        yield from self._fleet_change(reading, is_read=False)
         yield from self._pictures()
         yield from self._log_change()
-        order = sorted(known, key=lambda run_id: (run_id != self._chosen, known.index(run_id)))
-        for run_id in order:
-            reader = self._readers[run_id]
-            if reader.look(reading.rows.get(run_id), now, is_chosen=run_id == self._chosen):
+        yield from self._look_at_runs(reading, now)
+        yield from self._save_memory()
+        yield from self._fleet_change(reading, is_read=self.is_read)
+
+    def _look_at_runs(self, reading: QueueReading, now: float) -> Iterator[RunChange]:
+        wanted = self._compared | ({self._chosen} if self._chosen else set())
+        due = [
+            reader
+            for run_id, reader in self._readers.items()
+            if reader.is_due(reading.rows.get(run_id), now, is_wanted=run_id in wanted)
+        ]
+        # The run that is looked at; then those of which nothing is known, the newest first.
+        due.reverse()
+        due.sort(key=lambda reader: (reader.view.run_id != self._chosen, reader.is_known, reader.is_read))
+        deadline = time.monotonic() + _LOOK_S
+        for place, reader in enumerate(due):
+            run_id = reader.view.run_id
+            if reader.look(reading.rows.get(run_id), now, is_wanted=run_id in wanted):
                 yield RunChange(reader.view)
-        yield from self._fleet_change(known, reading, is_read=self.is_read)
+            if time.monotonic() > deadline:
+                self._is_done = place + 1 == len(due)
+                return
+        self._is_done = True
+
+    def _save_memory(self) -> Iterator[RunChange]:
+        """Forget the steps of runs that were looked at longest ago, beyond what the memory is for."""
+        wanted = [*sorted(self._compared), *([self._chosen] if self._chosen else [])]
+        self._looked_at = [*(run for run in self._looked_at if run not in wanted), *wanted]
+        num_kept = 0
+        for run_id in reversed(self._looked_at):
+            reader = self._readers.get(run_id)
+            num_steps = reader.num_steps_kept if reader is not None else 0
+            if reader is not None and num_steps and num_kept + num_steps > _MOST_STEPS and run_id not in wanted:
+                reader.forget_steps()
+                yield RunChange(reader.view)
+            else:
+                num_kept += num_steps
+        self._looked_at = [run for run in self._looked_at if run in self._readers]
 
     def _look_at_supervisor(self, now: float) -> None:
         if now >= self._next_supervisor_look:
             self._next_supervisor_look = now + _LOCK_LOOK_S
-            self._is_supervised = bool(_is_held(self.runs_dir / SUPERVISOR_LOCK))
+            self._is_supervised = bool(is_held(self.runs_dir / SUPERVISOR_LOCK))
 
-    def _run_dirs(self) -> set[str]:
+    def _find_runs(self, reading: QueueReading, now: float) -> None:
+        """Notice runs that came or went; a folder of a thousand isn't listed when nothing has changed in it."""
+        dirs = self._run_dirs(now)
+        if dirs == self._dirs and reading is self._reading:
+            return
+        self._dirs, self._reading = dirs, reading
+        known = sorted({*dirs, *reading.rows}, key=lambda run_id: (run_number(run_id) or 0, run_id))
+        self._readers = {
+            run_id: self._readers.get(run_id) or RunReader(RunDir(self.runs_dir / run_id)) for run_id in known
+        }
+
+    def _run_dirs(self, now: float) -> frozenset[str]:
         try:
-            return {run_dir.run_id for run_dir in list_run_dirs(self.runs_dir)}
+            stamp = self.runs_dir.stat().st_mtime_ns
+            if stamp == self._dir_stamp and now < self._next_dir_look:
+                return self._dirs
+            dirs = frozenset(run_dir.run_id for run_dir in list_run_dirs(self.runs_dir))
         except OSError:
-            return set()
+            return frozenset()
+        self._dir_stamp, self._next_dir_look = stamp, now + _DIR_LOOK_S
+        return dirs
 
-    def _fleet_change(self, known: list[str], reading: QueueReading, *, is_read: bool) -> Iterator[FleetChange]:
+    def _fleet_change(self, reading: QueueReading, *, is_read: bool) -> Iterator[FleetChange]:
         fleet = Fleet(
             exists=self.runs_dir.is_dir(),
-            run_ids=tuple(known),
+            run_ids=tuple(self._readers),
             trouble=reading.trouble,
             is_paused=reading.paused is not None,
             is_supervised=self._is_supervised,
@@ -297,6 +296,11 @@ class FeedThread(threading.Thread):
     def choose(self, run_id: str | None) -> None:
         """See `Feed.choose`; returns at once."""
         self._order(lambda: self._feed.choose(run_id))
+
+    def compare(self, run_ids: Iterable[str]) -> None:
+        """See `Feed.compare`; returns at once."""
+        compared = frozenset(run_ids)
+        self._order(lambda: self._feed.compare(compared))
 
     def want(self, key: PictureKey) -> None:
         """See `Feed.want`; returns at once."""

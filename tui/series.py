@@ -13,9 +13,9 @@ import numpy as np
 
 from tui.pyramid import Blocks, Floats, Pyramid
 
-_FIRST_CAPACITY = 256
+_FIRST_CAPACITY = 64
 # A run has five to ten columns; a log of rubbish must not fill the memory with names.
-_MOST_COLUMNS = 24
+MOST_COLUMNS = 24
 
 
 class _Store:
@@ -68,7 +68,7 @@ class StepTable:
             return self
         kept = self.before(float(steps[0]))
         new_names = tuple(name for name in rows if name not in kept.names)
-        names = (kept.names + new_names)[:_MOST_COLUMNS]
+        names = (kept.names + new_names)[:MOST_COLUMNS]
         length = kept.length + len(steps)
         store = _room_for(kept, names, length)
         for name, values in rows.items():

@@ -1,16 +1,16 @@
 """What the dashboard knows of a run: a frozen view, and the pure function that carries it on.
 
 Knows no Textual and opens no files. `apply` folds one event; `apply_all` folds many and takes
-stretches of steps at once, so that a log of a million steps is read in seconds.
+stretches of steps at once, so that a log of a million steps is read in a second or two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 
 import numpy as np
+from msgspec.structs import replace as replace_fields
 
 from engine.events import (
     CheckpointEvent,
@@ -22,19 +22,16 @@ from engine.events import (
     RecoveryEvent,
     RunEnded,
     RunStarted,
-    StepEvent,
 )
-from engine.progress import RunProgress, advance, fold
+from engine.progress import RunProgress, advance, advance_steps
 from engine.runqueue import ACTIVE, QueueRow
-from tui.pyramid import Floats
+from tui.eventreading import OWN_COLUMNS, OtherEvent, Steps, Told, gathered
 from tui.series import StepTable
 
 JournalEvent = RunStarted | MessageEvent | RecoveryEvent | CheckpointEvent | RunEnded
 
 _JOURNAL_LENGTH = 200
-# Of a long stretch of steps only the last ones are folded into the progress: its running mean of
-# seconds per step forgets older ones (0.95 ** 200 < 1e-4).
-_STEPS_FOLDED = 200
+_OUTLINE_JOURNAL = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +56,11 @@ class RunView:
     """The latest starts, messages, checkpoints and ends."""
     journal_steps: tuple[int, ...] = ()
     """For each of them, how many steps were done by then."""
+    is_whole: bool = True
+    """Whether all was read; else `steps` are a sample from all over the run, and of the epochs and
+    previews there are as many as a list of runs needs. Only runs that are looked at are read whole."""
+    num_unknown: int = 0
+    """Lines of its events that say nothing known here: damaged, or of another version of engine."""
 
     @property
     def number(self) -> str:
@@ -127,7 +129,7 @@ class RunView:
     @property
     def loss_parts(self) -> tuple[str, ...]:
         """Names of the parts of the loss, in the order in which they first came."""
-        return tuple(name for name in self.steps.names if name not in _OWN_COLUMNS)
+        return tuple(name for name in self.steps.names if name not in OWN_COLUMNS)
 
     def elapsed_s(self, now: float) -> float:
         """Seconds worked on it up to now."""
@@ -146,9 +148,6 @@ class RunView:
         return max(0.0, now - self.progress.last_time)
 
 
-_OWN_COLUMNS = ("step", "loss", "lr", "elapsed_s", "step_s", "data_s")
-
-
 def apply(view: RunView, event: Event) -> RunView:
     """The view after one more event; the input is untouched."""
     return apply_all(view, (event,))
@@ -156,51 +155,49 @@ def apply(view: RunView, event: Event) -> RunView:
 
 def apply_all(view: RunView, events: Iterable[Event]) -> RunView:
     """The view after all of the events."""
-    for is_steps, stretch in groupby(events, key=lambda event: isinstance(event, StepEvent)):
-        if is_steps:
-            view = _apply_steps(view, [event for event in stretch if isinstance(event, StepEvent)])
-        else:
-            for event in stretch:
-                view = _apply_other(view, event)
+    return apply_told(view, gathered(events))
+
+
+def apply_told(view: RunView, told: Iterable[Told]) -> RunView:
+    """The view after all that was read."""
+    for item in told:
+        view = _apply_steps(view, item) if isinstance(item, Steps) else _apply_other(view, item)
     return view
+
+
+def outlined(view: RunView) -> RunView:
+    """The view without what only the panels of the chosen run show; a thousand of them fit into the memory."""
+    slim = tuple(
+        replace_fields(epoch, ap_per_class={}, val_losses={}) if epoch.ap_per_class or epoch.val_losses else epoch
+        for epoch in view.epochs
+    )
+    return replace(
+        view, steps=StepTable(), epochs=slim, previews=view.previews[-1:], journal=view.journal[-_OUTLINE_JOURNAL:],
+        journal_steps=view.journal_steps[-_OUTLINE_JOURNAL:], is_whole=False,
+    )
 
 
 def forget_events(view: RunView) -> RunView:
     """The view as before its first event: its log was replaced and is read again."""
-    return RunView(view.run_id, view.row, view.worker_alive, view.trouble)
+    return RunView(view.run_id, view.row, view.worker_alive, view.trouble, is_whole=view.is_whole)
 
 
-def _apply_steps(view: RunView, events: Sequence[StepEvent]) -> RunView:
-    numbers = np.array([event.step for event in events], dtype=np.float32)
-    if np.any(np.diff(numbers) <= 0):
-        # Not in order: a damaged or foreign log. One at a time, the table drops what is repeated.
-        for event in events:
-            view = _append(view, [event])
-    else:
-        view = _append(view, events)
-    return replace(view, progress=fold(events[-_STEPS_FOLDED:], view.progress), phase=None)
+def _apply_steps(view: RunView, steps: Steps) -> RunView:
+    table = view.steps
+    if steps.columns:
+        numbers = steps.columns["step"]
+        columns = steps.columns
+        if np.any(np.diff(numbers) <= 0):
+            # Not in order: a damaged or foreign log. As in a resumed run, a step takes the place of all above it.
+            lowest_after = np.minimum.accumulate(numbers[::-1])[::-1][1:]
+            kept = np.append(numbers[:-1] < lowest_after, True)
+            columns = {name: values[kept] for name, values in columns.items()}
+        table = table.extended(columns)
+    progress = advance_steps(view.progress, steps.step_s, steps.last)
+    return replace(view, steps=table, progress=progress, phase=None)
 
 
-def _append(view: RunView, events: Sequence[StepEvent]) -> RunView:
-    parts = dict.fromkeys(name for event in events for name in event.losses if name not in _OWN_COLUMNS)
-    rows = {
-        "step": _floats([event.step for event in events]),
-        "loss": _floats([event.loss for event in events]),
-        "lr": _floats([event.lr for event in events]),
-        "elapsed_s": _floats([event.elapsed_s for event in events]),
-        "step_s": _floats([event.step_s for event in events]),
-        "data_s": _floats([event.data_s for event in events]),
-    }
-    rows |= {name: _floats([event.losses.get(name) for event in events]) for name in parts}
-    return replace(view, steps=view.steps.extended(rows))
-
-
-def _floats(values: Sequence[float | None]) -> Floats:
-    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite and isn't drawn
-        return np.array(values, dtype=np.float64).astype(np.float32)
-
-
-def _apply_other(view: RunView, event: Event) -> RunView:
+def _apply_other(view: RunView, event: OtherEvent) -> RunView:
     view = replace(view, progress=advance(view.progress, event))
     match event:
         case RunStarted():
@@ -208,7 +205,9 @@ def _apply_other(view: RunView, event: Event) -> RunView:
         case PhaseEvent():
             return replace(view, phase=event)
         case EpochEvent():
-            kept = tuple(epoch for epoch in view.epochs if epoch.epoch < event.epoch)
+            kept = view.epochs
+            if kept and kept[-1].epoch >= event.epoch:
+                kept = tuple(epoch for epoch in kept if epoch.epoch < event.epoch)
             return replace(view, epochs=(*kept, event))
         case PreviewEvent():
             kept_previews = tuple(preview for preview in view.previews if preview.epoch < event.epoch)
@@ -217,7 +216,6 @@ def _apply_other(view: RunView, event: Event) -> RunView:
             return replace(_note(view, event), phase=None)
         case MessageEvent() | RecoveryEvent() | CheckpointEvent():
             return _note(view, event)
-    return view
 
 
 def _begin(view: RunView, event: RunStarted) -> RunView:

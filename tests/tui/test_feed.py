@@ -93,6 +93,7 @@ def test_looking_writes_nothing(tmp_path: Path) -> None:
 def test_a_whole_evening(tmp_path: Path) -> None:
     an_evening(tmp_path, with_previews=False)
     listener = Listener(tmp_path)
+    listener.feed.choose("0004-desk-r50")
     listener.look()
     states = [listener.views[run].state for run in listener.fleet.run_ids]
     assert states == ["finished", "failed", "cancelled", "running", "queued", "queued"]
@@ -260,18 +261,22 @@ def test_pictures_come_when_asked_for(tmp_path: Path) -> None:
     ]
 
 
-def test_a_long_log_is_read_in_pieces(tmp_path: Path) -> None:
+def test_a_long_log_is_known_by_its_ends_and_then_read_in_pieces(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "0001-a")
     run_dir.path.mkdir()
     lines = [encode_event(step(number)) for number in range(60_000)]
     run_dir.events.write_bytes(b"".join(lines))
     listener = Listener(tmp_path)
-    listener.look(1)
-    assert 0 < listener.views["0001-a"].steps.length < 60_000
-    assert not listener.fleet.is_read
+    listener.feed.choose("0001-a")
+    listener.look(2)
+    view = listener.views["0001-a"]
+    assert view.progress.step == 60_000
+    assert not view.is_whole
+    assert not listener.feed.is_read
+    assert 60 < view.steps.length < 200
     listener.look(6)
     assert listener.views["0001-a"].steps.length == 60_000
-    assert listener.fleet.is_read
+    assert listener.feed.is_read
 
 
 def test_the_thread_tells_and_ends(tmp_path: Path) -> None:
