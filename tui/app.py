@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from textual import on
 from textual.app import App, SystemCommand
 from textual.message import Message
 from textual.screen import Screen
+from textual.timer import Timer
 
 from engine.errors import printable
 from tui.feed import (
@@ -36,24 +38,8 @@ from tui.widgets.queue import QueueList
 _REDRAW_S = 1.0
 
 
-@dataclass
 class FeedSpoke(Message):
-    """A change that the feed told; a later one of the same thing may take its place."""
-
-    change: Change
-
-    def can_replace(self, message: Message) -> bool:
-        """Whether the waiting message makes this one needless."""
-        return isinstance(message, FeedSpoke) and _subject(self.change) == _subject(message.change)
-
-
-def _subject(change: Change) -> tuple[type[Change], object]:
-    match change:
-        case RunChange():
-            return RunChange, change.view.run_id
-        case PictureChange():
-            return PictureChange, change.key
-    return type(change), None
+    """The feed has told something; one message stands for all that it told since the last one was taken."""
 
 
 class WatchApp(App[None]):
@@ -95,14 +81,19 @@ class WatchApp(App[None]):
         self._main = MainScreen(f"{runs_dir}/", graphics)
         self._redraw_s = redraw_s
         self._drawn_at = 0.0
-        self._is_draw_due = False
+        self._drawing: Timer | None = None
+        self._news: queue.SimpleQueue[Change] = queue.SimpleQueue()
+        self._is_told = False
+        self._is_begun = False
         self.failure: BaseException | None = None
 
     @property
     def is_settled(self) -> bool:
         """Whether everything there is to show was read and is on the screen; for tests."""
-        is_log_read = self._chosen is None or self._chosen in self._logs
-        return self._fleet.is_read and is_log_read and not self._is_draw_due and not self._main.is_loading_picture
+        view = self._views.get(self._chosen or "")
+        is_read = view is None or (view.is_whole and view.run_id in self._logs)
+        is_drawn = self._drawing is None and self._news.empty()
+        return self._fleet.is_read and is_read and is_drawn and not self._main.is_loading_picture
 
     def get_default_screen(self) -> Screen[None]:
         """The dashboard's main screen."""
@@ -120,25 +111,43 @@ class WatchApp(App[None]):
     # --- from the feed ---
 
     def _hear(self, change: Change) -> None:
-        self.post_message(FeedSpoke(change))
+        """Called in the feed's thread."""
+        self._news.put(change)
+        if not self._is_told:
+            self._is_told = True
+            self.post_message(FeedSpoke())
 
     @on(FeedSpoke)
-    def _take(self, message: FeedSpoke) -> None:
-        match message.change:
+    def _take_news(self) -> None:
+        self._is_told = False
+        is_urgent = False
+        with contextlib.suppress(queue.Empty):
+            while True:
+                is_urgent |= self._take(self._news.get_nowait())
+        self._draw_soon(at_once=is_urgent)
+
+    def _take(self, change: Change) -> bool:
+        """Keep what was told; returns whether somebody waits to see it."""
+        match change:
             case RunChange(view):
+                old = self._views.get(view.run_id)
                 self._views[view.run_id] = view
+                return view.run_id == self._chosen and (old is None or old.is_whole != view.is_whole)
             case FleetChange(fleet):
-                self._fleet = fleet
+                is_new = fleet.is_known and not self._fleet.is_known
+                self._fleet, self._is_begun = fleet, True
                 self._views = {run: self._views.get(run) or RunView(run) for run in fleet.run_ids}
+                return is_new
             case LogChange(run_id, lines):
+                is_new = run_id not in self._logs
                 self._logs = {run_id: lines}
+                return is_new
             case PictureChange(key, image, trouble):
                 self._main.show_picture(key, image, trouble)
-                return
             case FeedFailure(error):
                 self.failure = error
                 self.exit(return_code=1)
-        self._draw_soon()
+        return False
 
     # --- to the screen ---
 
@@ -146,15 +155,18 @@ class WatchApp(App[None]):
         if any(view.is_active for view in self._views.values()):
             self._draw_soon()  # elapsed and remaining time go on
 
-    def _draw_soon(self) -> None:
-        if self._is_draw_due:
-            return
-        self._is_draw_due = True
-        wait = self._drawn_at + self._redraw_s - time.monotonic()
-        self.set_timer(max(0.001, wait), self._draw)
+    def _draw_soon(self, *, at_once: bool = False) -> None:
+        if not self._is_begun:
+            return  # nothing is known yet
+        if self._drawing is not None:
+            if not at_once:
+                return
+            self._drawing.stop()
+        wait = 0.0 if at_once else self._drawn_at + self._redraw_s - time.monotonic()
+        self._drawing = self.set_timer(max(0.001, wait), self._draw)
 
     def _draw(self) -> None:
-        self._is_draw_due = False
+        self._drawing = None
         self._drawn_at = time.monotonic()
         if not self._main.is_standing:
             return  # on the way out, the widgets go one by one

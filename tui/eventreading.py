@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,6 +45,7 @@ OWN_COLUMNS = ("step", "loss", "lr", "elapsed_s", "step_s", "data_s")
 # Of a long stretch of steps only the last ones count for the running mean of seconds per step, which
 # forgets older ones (0.95 ** 200 < 1e-4).
 _STEPS_FOLDED = 200
+_PLAIN_NAME = re.compile(r"[\w ./:-]{1,200}", re.ASCII)
 _STEP_LINE = b'{"event":"step",'
 _HEAD_BYTES = 16_000
 _TAIL_BYTES = 48_000
@@ -122,7 +124,8 @@ def _parts_of(lines: Sequence[bytes]) -> tuple[str, ...] | None:
     event = decode_event(first) if first is not None else None
     if not isinstance(event, StepEvent) or len(event.losses) > MOST_COLUMNS:
         return None
-    return tuple(event.losses)
+    are_plain = all(_PLAIN_NAME.fullmatch(name) for name in event.losses)  # JSON writes others with escapes
+    return tuple(event.losses) if are_plain else None
 
 
 @lru_cache(maxsize=16)
@@ -137,8 +140,8 @@ def _decoder_for(parts: tuple[str, ...]) -> tuple[type, msgspec.json.Decoder[Any
     step = msgspec.defstruct(
         "Step",
         [
-            ("step", Count), ("epoch", Count), ("elapsed_s", float), ("loss", float | None), ("losses", losses),
-            ("lr", float), ("step_s", float, 0.0), ("data_s", float, 0.0), ("time", float, 0.0),
+            ("time", float), ("step", Count), ("epoch", Count), ("elapsed_s", float), ("loss", float | None),
+            ("losses", losses), ("lr", float), ("step_s", float, 0.0), ("data_s", float, 0.0),
         ],
         tag_field="event", tag="step", gc=False,
     )  # fmt: skip

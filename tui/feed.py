@@ -45,6 +45,8 @@ class Fleet:
     """Whether nothing new is started until somebody unpauses the queue."""
     is_supervised: bool = False
     """Whether an `engine run` is at work on the queue."""
+    is_known: bool = False
+    """Whether something is known of every run."""
     is_read: bool = False
     """Whether every log was read to its end."""
 
@@ -182,19 +184,26 @@ class Feed:
         reading = self._queue.read()
         self._look_at_supervisor(now)
         self._find_runs(reading, now)
+        yield from self._rows(reading)
         yield from self._fleet_change(reading, is_read=False)
         yield from self._pictures()
         yield from self._log_change()
-        yield from self._look_at_runs(reading, now)
+        yield from self._look_at_runs(now)
         yield from self._save_memory()
         yield from self._fleet_change(reading, is_read=self.is_read)
 
-    def _look_at_runs(self, reading: QueueReading, now: float) -> Iterator[RunChange]:
+    def _rows(self, reading: QueueReading) -> Iterator[RunChange]:
+        """What the queue says, before any log is read."""
+        for run_id, reader in self._readers.items():
+            if reader.take_row(reading.rows.get(run_id)):
+                yield RunChange(reader.view)
+
+    def _look_at_runs(self, now: float) -> Iterator[RunChange]:
         wanted = self._compared | ({self._chosen} if self._chosen else set())
         due = [
             reader
             for run_id, reader in self._readers.items()
-            if reader.is_due(reading.rows.get(run_id), now, is_wanted=run_id in wanted)
+            if reader.is_due(now, is_wanted=run_id in wanted)
         ]
         # The run that is looked at; then those of which nothing is known, the newest first.
         due.reverse()
@@ -202,7 +211,7 @@ class Feed:
         deadline = time.monotonic() + _LOOK_S
         for place, reader in enumerate(due):
             run_id = reader.view.run_id
-            if reader.look(reading.rows.get(run_id), now, is_wanted=run_id in wanted):
+            if reader.look(now, is_wanted=run_id in wanted):
                 yield RunChange(reader.view)
             if time.monotonic() > deadline:
                 self._is_done = place + 1 == len(due)
@@ -258,6 +267,7 @@ class Feed:
             trouble=reading.trouble,
             is_paused=reading.paused is not None,
             is_supervised=self._is_supervised,
+            is_known=all(reader.is_known for reader in self._readers.values()),
             is_read=is_read or (self._fleet is not None and self._fleet.is_read),
         )
         if fleet != self._fleet:

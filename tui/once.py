@@ -49,7 +49,7 @@ def print_once(runs_dir: Path) -> None:
 
 def _read(runs_dir: Path) -> tuple[Fleet, list[RunView]]:
     feed, fleet, views = Feed(runs_dir), Fleet(), dict[str, RunView]()
-    while not fleet.is_read:
+    while not feed.is_read:
         for change in feed.poll():
             match change:
                 case FleetChange():

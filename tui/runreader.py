@@ -101,22 +101,26 @@ class RunReader:
         self._next_look = 0.0
         self._next_lock_look = 0.0
 
-    def is_due(self, row: QueueRow | None, now: float, *, is_wanted: bool) -> bool:
-        """Whether a look may tell something new."""
-        is_new = row is not self.view.row and row != self.view.row
-        return now >= self._next_look or is_new or (is_wanted and not self.view.is_whole)
+    def take_row(self, row: QueueRow | None) -> bool:
+        """What the queue says of the run; returns whether that is new."""
+        if row is self.view.row or row == self.view.row:
+            return False
+        self.view = replace(self.view, row=row)
+        self._next_look = 0.0
+        return True
 
-    def look(self, row: QueueRow | None, now: float, *, is_wanted: bool) -> bool:
+    def is_due(self, now: float, *, is_wanted: bool) -> bool:
+        """Whether a look may tell something new."""
+        return now >= self._next_look or (is_wanted and not self.view.is_whole)
+
+    def look(self, now: float, *, is_wanted: bool) -> bool:
         """Read on; returns whether the view changed.
 
         Args:
-            row: What the queue says of the run.
             now: Seconds of any clock that goes forward.
             is_wanted: Whether somebody looks at the run, so that every step is needed.
         """
         before = self.view
-        if row != self.view.row:
-            self.view = replace(self.view, row=row)
         self._read_events(is_wanted=is_wanted)
         self._look_at_worker(now)
         is_lively = is_wanted or self.view.is_active or self.view.state == "unknown" or not self.is_read
