@@ -38,7 +38,8 @@ from engine.events import (
     decode_event,
 )
 from engine.rundir import open_regular
-from tui.series import MOST_COLUMNS, Floats
+from tui.pyramid import Floats
+from tui.series import MOST_COLUMNS
 
 OWN_COLUMNS = ("step", "loss", "lr", "elapsed_s", "step_s", "data_s")
 

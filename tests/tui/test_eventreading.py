@@ -99,6 +99,7 @@ def test_read_outline_is_what_the_lines_say_but_for_the_steps(data: bytes, cut: 
     for piece in (data[:cut], data[cut:]):
         view = outlined(apply_told(view, read_outline(piece)[0]))
     expected = outlined(line_by_line(data))
+    view = replace(view, journal_steps=expected.journal_steps)  # of an outline they are guesses
     if view.progress.step_s is not None and expected.progress.step_s is not None:
         view = replace(view, progress=replace(view.progress, step_s=expected.progress.step_s))
     assert_same(view, expected)
@@ -109,7 +110,8 @@ def test_a_long_stretch_keeps_the_pace_of_its_end() -> None:
     data = b"".join(map(encode_event, events))
     expected = line_by_line(data)
     assert_same(apply_told(RunView("0001-a"), read_whole(data)[0]), expected)
-    assert_same(outlined(apply_told(RunView("0001-a"), read_outline(data)[0])), outlined(expected))
+    outline = outlined(apply_told(RunView("0001-a"), read_outline(data)[0]))
+    assert_same(replace(outline, journal_steps=outlined(expected).journal_steps), outlined(expected))
 
 
 def test_a_part_that_comes_later_is_a_column() -> None:

@@ -74,7 +74,7 @@ def test_a_missing_folder_is_waited_for(tmp_path: Path) -> None:
     runs_dir = tmp_path / "runs"
     listener = Listener(runs_dir)
     listener.look()
-    assert listener.fleet == Fleet(exists=False, is_read=True)
+    assert listener.fleet == Fleet(exists=False, is_known=True, is_read=True)
     enqueue(RunQueue(runs_dir), "a")
     listener.look()
     assert listener.fleet.run_ids == ("0001-a",)
