@@ -146,6 +146,23 @@ class RunDir:
         return self.report / "report.html"
 
     @property
+    def exports(self) -> Path:
+        """Folder of what `engine export` makes of the run."""
+        return self.path / "export"
+
+    def export(self, target: str, precision: str) -> Path:
+        """The exported model of a target such as "onnx", in a number format such as "fp32"."""
+        return self.exports / (f"model.{target}" if precision == "fp32" else f"model-{precision}.{target}")
+
+    def export_gate(self, model: Path) -> Path:
+        """What the gate found of an exported model."""
+        return model.with_name(f"{model.name}.gate.json")
+
+    def export_rejected(self, model: Path) -> Path:
+        """Where an exported model is kept that the gate didn't let through."""
+        return model.with_name(f"rejected-{model.name}")
+
+    @property
     def predictions(self) -> Path:
         """Folder of `engine predict`'s output."""
         return self.path / "predictions"
