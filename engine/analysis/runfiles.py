@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from engine.analysis.analyse import DEFAULT_SCORE, analyse
+from engine.analysis.analyse import analyse
 from engine.analysis.cocofile import parse_detections, parse_ground_truth, parse_info
 from engine.analysis.schema import FORMAT, Analysis, Source, Speed, Thresholds
 from engine.analysis.tables import Detections, GroundTruth
@@ -20,14 +22,59 @@ from engine.errors import EngineError
 from engine.rundir import RunDir, write_bytes_atomic
 
 
+@dataclass(frozen=True, slots=True)
+class EvaluationFiles:
+    """Where an evaluation lies; making one touches no disk.
+
+    Attributes:
+        ground_truth: COCO's ground truth.
+        detections: COCO's list of results.
+        analysis: The `Analysis` of both.
+        plots: Folder of its pictures.
+    """
+
+    ground_truth: Path
+    detections: Path
+    analysis: Path
+    plots: Path
+
+    @classmethod
+    def of_run(cls, run_dir: RunDir, split: str) -> EvaluationFiles:
+        """Those of a split of a run."""
+        return cls(
+            run_dir.ground_truth(split), run_dir.detections(split), run_dir.analysis(split), run_dir.evaluation / split
+        )
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> EvaluationFiles:
+        """Those that a person wants in a folder."""
+        return cls(folder / "ground_truth.json", folder / "detections.json", folder / "analysis.json", folder)
+
+    def written(self) -> list[Path]:
+        """The three files."""
+        return [self.ground_truth, self.detections, self.analysis]
+
+
+class Content(NamedTuple):
+    """Ground truth and detections as files hold them."""
+
+    ground_truth: bytes
+    detections: bytes
+
+    @property
+    def digest(self) -> str:
+        """Tells this pair from others."""
+        return f"{zlib.crc32(self.ground_truth):08x}{zlib.crc32(self.detections):08x}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """What was measured on a split of a run.
+    """What was measured on some images.
 
     Attributes:
         truth: What there was to find.
         found: What was found.
-        source: Of which model and epoch.
+        source: By which model.
     """
 
     truth: GroundTruth
@@ -42,8 +89,9 @@ def read_measured(run_dir: RunDir, split: str = "val") -> Measured | None:
         DataError: The files are damaged.
         OSError: They can't be read.
     """
-    files = _read(run_dir, split)
-    return None if files is None else _parsed(run_dir, split, *files)
+    files = EvaluationFiles.of_run(run_dir, split)
+    content = _read(files)
+    return None if content is None else _parsed(files, content)
 
 
 def load_analysis(run_dir: RunDir, split: str = "val") -> Analysis | None:
@@ -53,16 +101,16 @@ def load_analysis(run_dir: RunDir, split: str = "val") -> Analysis | None:
         DataError: The files are damaged.
         OSError: They can't be read.
     """
-    files = _read(run_dir, split)
-    if files is None:
+    files = EvaluationFiles.of_run(run_dir, split)
+    content = _read(files)
+    if content is None:
         return None
-    kept = _kept(run_dir, split)
-    if kept is not None and kept.source.digest == _digest(*files):
+    kept = read_analysis(files.analysis)
+    if kept is not None and kept.source.digest == content.digest:
         return kept
-    measured = _parsed(run_dir, split, *files)
-    analysis = analyse(measured.truth, measured.found, source=measured.source)
+    analysis = analyse_content(content, files)
     with contextlib.suppress(OSError):  # a folder that can only be read
-        save_analysis(run_dir, split, analysis)
+        save_analysis(files, analysis)
     return analysis
 
 
@@ -85,79 +133,81 @@ def thresholds_of(analysis: Analysis) -> Thresholds | None:
     )
 
 
-def save_measured(
-    run_dir: RunDir, split: str, ground_truth: dict[str, object], detections: list[dict[str, object]], *, epoch: int
-) -> None:
-    """Write ground truth and detections, both in COCO's form, in one step each.
+def encode_measured(
+    ground_truth: dict[str, object], detections: list[dict[str, object]], *, model: str, split: str, epoch: int | None
+) -> Content:
+    """Ground truth and detections as they are written.
 
     Args:
-        run_dir: The run.
-        split: What was measured on.
         ground_truth: COCO's ground truth.
         detections: COCO's list of results.
+        model: What to call the model.
+        split: What it was measured on.
         epoch: Zero-based epoch of the weights.
+    """
+    info = {"model": model, "split": split, "epoch": epoch}
+    return Content(msgspec.json.encode({**ground_truth, "info": info}), msgspec.json.encode(detections))
+
+
+def save_measured(files: EvaluationFiles, content: Content) -> None:
+    """Write ground truth and detections in one step each.
 
     Raises:
         OSError: The disk is full.
     """
-    info = {"model": run_dir.run_id, "split": split, "epoch": epoch}
-    encode = msgspec.json.encode
     # Image ids name places in the split, so that detections of before fit too, should only the first be written.
-    write_bytes_atomic(run_dir.ground_truth(split), encode({**ground_truth, "info": info}))
-    write_bytes_atomic(run_dir.detections(split), encode(detections))
+    write_bytes_atomic(files.ground_truth, content.ground_truth)
+    write_bytes_atomic(files.detections, content.detections)
 
 
-def save_analysis(run_dir: RunDir, split: str, analysis: Analysis) -> None:
+def save_analysis(files: EvaluationFiles, analysis: Analysis) -> None:
     """Write an analysis in one step.
 
     Raises:
         OSError: The disk is full.
     """
-    write_bytes_atomic(run_dir.analysis(split), msgspec.json.format(msgspec.json.encode(analysis), indent=1))
+    write_bytes_atomic(files.analysis, analysis_json(analysis))
 
 
-def analyse_run(run_dir: RunDir, split: str, speed: Speed | None) -> Analysis:
-    """Analyse a split that was just measured, and keep it.
+def analysis_json(analysis: Analysis) -> bytes:
+    """An analysis as it is written and printed."""
+    return msgspec.json.format(msgspec.json.encode(analysis), indent=1)
+
+
+def analyse_content(content: Content, files: EvaluationFiles, speed: Speed | None = None) -> Analysis:
+    """Analyse ground truth and detections.
+
+    Args:
+        content: Both, as they are written.
+        files: Where they are from, for messages.
+        speed: What was measured while detecting.
 
     Raises:
-        OSError: The disk is full.
+        DataError: They aren't COCO's, or don't fit together.
     """
-    files = _read(run_dir, split)
-    assert files is not None  # they were just written
-    measured = _parsed(run_dir, split, *files)
-    analysis = analyse(measured.truth, measured.found, source=measured.source, speed=speed)
-    save_analysis(run_dir, split, analysis)
-    return analysis
+    measured = _parsed(files, content)
+    return analyse(measured.truth, measured.found, source=measured.source, speed=speed)
 
 
-def _read(run_dir: RunDir, split: str) -> tuple[bytes, bytes] | None:
+def read_analysis(path: Path) -> Analysis | None:
+    """An analysis as it was written; None when there is none of this version."""
     try:
-        return run_dir.ground_truth(split).read_bytes(), run_dir.detections(split).read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _parsed(run_dir: RunDir, split: str, ground_truth: bytes, detections: bytes) -> Measured:
-    truth = parse_ground_truth(ground_truth, str(run_dir.ground_truth(split)))
-    found = parse_detections(detections, str(run_dir.detections(split)), truth)
-    model, _, epoch = parse_info(ground_truth)
-    source = Source(model=model or run_dir.run_id, split=split, epoch=epoch, digest=_digest(ground_truth, detections))
-    return Measured(truth, found, source)
-
-
-def _kept(run_dir: RunDir, split: str) -> Analysis | None:
-    try:
-        analysis = msgspec.json.decode(run_dir.analysis(split).read_bytes(), type=Analysis)
+        analysis = msgspec.json.decode(path.read_bytes(), type=Analysis)
     except (OSError, msgspec.DecodeError):
         return None
     return analysis if analysis.format == FORMAT else None
 
 
-def _digest(ground_truth: bytes, detections: bytes) -> str:
-    return f"{zlib.crc32(ground_truth):08x}{zlib.crc32(detections):08x}"
+def _read(files: EvaluationFiles) -> Content | None:
+    try:
+        return Content(files.ground_truth.read_bytes(), files.detections.read_bytes())
+    except FileNotFoundError:
+        return None
 
 
-__all__ = [
-    "DEFAULT_SCORE", "Measured", "analyse_run", "load_analysis", "read_measured", "read_thresholds", "save_analysis",
-    "save_measured", "thresholds_of",
-]
+def _parsed(files: EvaluationFiles, content: Content) -> Measured:
+    truth = parse_ground_truth(content.ground_truth, str(files.ground_truth))
+    found = parse_detections(content.detections, str(files.detections), truth)
+    model, split, epoch = parse_info(content.ground_truth)
+    source = Source(model=model or files.detections.name, split=split, epoch=epoch, digest=content.digest)
+    return Measured(truth, found, source)

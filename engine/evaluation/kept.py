@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.analysis.runfiles import save_measured
+from engine.analysis.runfiles import EvaluationFiles, encode_measured, save_measured
 from engine.annotations import ImageRecord
 from engine.evaluation.coco import detections_json, ground_truth_json
 from engine.evaluation.validate import Validation
@@ -33,4 +33,6 @@ def keep_measured(
         measured = set(validation.measured)
         truth["images"] = [image for image in truth["images"] if image["id"] in measured]
         truth["annotations"] = [one for one in truth["annotations"] if one["image_id"] in measured]
-    save_measured(run_dir, split, truth, detections_json(validation.detections), epoch=epoch)
+    found = detections_json(validation.detections)
+    content = encode_measured(truth, found, model=run_dir.run_id, split=split, epoch=epoch)
+    save_measured(EvaluationFiles.of_run(run_dir, split), content)

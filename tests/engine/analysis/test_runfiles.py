@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.analysis import load_analysis, read_measured, read_thresholds
-from engine.analysis.runfiles import save_measured
+from engine.analysis.runfiles import EvaluationFiles, encode_measured, save_measured
 from engine.errors import DataError
 from engine.rundir import RunDir
 from tests.engine.analysis.cases import random_case, results_json, truth_json
@@ -22,7 +22,8 @@ def run_dir(tmp_path: Path) -> RunDir:
 
 
 def keep(run_dir: RunDir, truth: dict[str, Any], results: list[dict[str, Any]], epoch: int = 3) -> None:
-    save_measured(run_dir, "val", truth, results, epoch=epoch)
+    content = encode_measured(truth, results, model=run_dir.run_id, split="val", epoch=epoch)
+    save_measured(EvaluationFiles.of_run(run_dir, "val"), content)
 
 
 def test_a_run_that_was_never_measured_has_no_analysis(run_dir: RunDir) -> None:
