@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.analysis.matching import NOTHING, Matches, Setting, match, pairs_of
+from engine.analysis.matching import Setting, match
 from engine.analysis.runfiles import Measured
 from engine.analysis.tables import Flags, Floats
+from engine.analysis.verdicts import judge
 from engine.report.photos import Album
 
 # Boxes below this are noise that no one would set a threshold to.
 _LEAST_SCORE = 0.05
 _MOST_BOXES = 150
-# Overlap from which a detection is a badly placed one rather than background; TIDE's.
-_NEAR = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,7 @@ class _Judged:
 _SHELVES = {
     "classification": ("Wrong class", "The box fits an object, and is called something else."),
     "localisation": ("Badly placed", "The class is right, and the box overlaps its object by less than half."),
+    "both": ("Wrong class, badly placed", "It overlaps an object by less than half, and is called something else."),
     "duplicate": ("Found twice", "A second box on an object that was found already."),
     "background": ("Nothing there", "A box where nothing was labelled. Look closely: a label may be missing."),
     "missed": ("Missed", "Objects that no box found."),
@@ -131,24 +131,9 @@ def _judge(measured: Measured) -> _Judged:
     right, excused = matches.right[:, 0], matches.excused[:, 0]
     finder = np.full(len(setting.truth.image), np.nan)
     finder[matches.truth[right, 0]] = setting.found.score[right]
-    return _Judged(setting, right, excused, matches.demanded, finder, _kinds(setting, matches))
-
-
-def _kinds(setting: Setting, matches: Matches) -> list[str]:
-    """What each wrong detection is: it is named by the object that it overlaps most."""
-    truth, found = setting.truth, setting.found
-    pairs = pairs_of(truth, found, least=_NEAR, same_class=False)
-    same = np.zeros(len(found))
-    other = np.zeros(len(found))
-    alike = truth.label[pairs.truth] == found.label[pairs.found]
-    np.maximum.at(same, pairs.found[alike], pairs.iou[alike])
-    np.maximum.at(other, pairs.found[~alike], pairs.iou[~alike])
-    wrong = (matches.truth[:, 0] == NOTHING) & ~matches.excused[:, 0]
-    chosen = np.select(
-        [~wrong, same >= 0.5, other >= 0.5, same >= _NEAR], ["", "duplicate", "classification", "localisation"],
-        "background",
-    )
-    return [str(kind) for kind in chosen]
+    kinds = judge(setting, matches).found
+    kinds[right | excused] = ""
+    return _Judged(setting, right, excused, matches.demanded, finder, [str(kind) for kind in kinds])
 
 
 def _choose(judged: _Judged, score: float) -> list[tuple[str, str, list[int]]]:
