@@ -18,6 +18,8 @@ from engine.errors import Problem, RecipeError, Where, has_errors
 from engine.needs import WeightsCheck, device_problems, disk_problems, memory_problems
 from engine.recipe.load import LoadedRecipe, load_recipes
 from engine.recipe.schema import Model, Recipe
+from engine.tracking.facts import Wishes
+from engine.tracking.make import missing_packages, tracker_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,15 @@ class _Examiner:
             *vanishing,
             *self.weights.problems(model, _place(loaded, "model.weights")),
             *device_problems(recipe.hardware, _place(loaded, "hardware.device")),
+            *_tracker_problems(loaded),
         ]
+
+
+def _tracker_problems(loaded: LoadedRecipe) -> list[Problem]:
+    """Trackers that are asked for and not installed."""
+    asked = loaded.recipe.tracking
+    wishes = Wishes(asked.tensorboard, asked.mlflow or "", asked.wandb or "")
+    return [tracker_missing(name, _place(loaded, f"tracking.{name}")) for name in missing_packages(wishes)]
 
 
 def _place(loaded: LoadedRecipe, key: str) -> Where:

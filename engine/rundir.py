@@ -141,6 +141,16 @@ class RunDir:
         return self.report / "loss.png"
 
     @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's files."""
+        return self.path / "tensorboard"
+
+    @property
+    def tracking_log(self) -> Path:
+        """What the process printed that tells trackers of the run."""
+        return self.path / "tracking.log"
+
+    @property
     def html_report(self) -> Path:
         """The report of this run."""
         return self.report / "report.html"

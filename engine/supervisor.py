@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.attempts import Attempt, record, still_ours
+from engine.beside import end_all, start_tracking
 from engine.errors import QueueError
 from engine.executors import WHOLE_MACHINE, Executor, Place
 from engine.guarded import GuardedProcess
@@ -104,8 +105,7 @@ def supervise(
     finally:
         supervisor.kill_all()
         lock.release()
-        for report in supervisor.reports:
-            report.wait()
+        end_all(supervisor.reports)
 
 
 class _Supervisor:
@@ -119,6 +119,7 @@ class _Supervisor:
         self.places, self.steward = tuple(places), steward
         self.at_work: list[Attempt] = []
         self.reports: list[GuardedProcess] = []
+        self.tracking: dict[str, list[GuardedProcess]] = {}
         self.room = Room()
         self._refused: list[tuple[QueueRow, str]] = []
         self._next_look = self._next_review = 0.0
@@ -168,6 +169,7 @@ class _Supervisor:
             if work.verdict is None and work.execution is not None and (code := work.execution.poll()) is not None:
                 work.judge(self.run_dir(work.row), code)
             if work.verdict is not None:
+                self._end_tracking(work.row.run)
                 ended = self._record(work)
                 self.at_work.remove(work)
                 self._next_look = 0.0
@@ -182,6 +184,12 @@ class _Supervisor:
         if ended is None and work.row.state in ACTIVE:
             self.observer.on_note(f"{work.row.run}: another process took it out of this one's hands")
         return ended
+
+    def _end_tracking(self, run: str) -> None:
+        """The attempt is over: trackers are told the rest, which may take its time."""
+        for process in self.tracking.pop(run, []):
+            process.stop()
+            self.reports.append(process)
 
     # --- what is asked ---
 
@@ -271,6 +279,8 @@ class _Supervisor:
             reason = f"the worker can't be started: {error}"
             work.verdict = Verdict("failed", reason, cause, died=error.errno in _FOR_NOW)
             return
+        self._end_tracking(row.run)
+        self.tracking[row.run] = start_tracking(run_dir)
         self.observer.on_start(row)
         if place.device:
             work.row = self.queue.set_device(row, place.device)
@@ -320,6 +330,8 @@ class _Supervisor:
         for work in self.at_work:
             if work.execution is not None and not work.adopted:
                 work.execution.kill()
+        for run in list(self.tracking):
+            self._end_tracking(run)
 
 
 def _draw_curves(run_dir: RunDir) -> list[GuardedProcess]:

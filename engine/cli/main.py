@@ -41,6 +41,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("engine.cli.report", "Write a night's or a run's results as one HTML file."),
     "export": ("engine.cli.export", "Export a model as ONNX or TorchScript, or a bundle for a device."),
     "evaluate": ("engine.cli.evaluate", "Measure a model, or another tool's detections."),
+    "track": ("engine.cli.track", "Tell TensorBoard, MLflow or Weights & Biases of runs."),
     "predict": ("engine.cli.predict", "Detect objects in images with a run's best model."),
     "replay": ("engine.cli.replay", "Repeat a step whose loss was spoilt."),
     "convert": ("engine.cli.convert", "Write a recipe's dataset in another format."),

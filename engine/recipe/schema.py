@@ -11,7 +11,7 @@ from pydantic import Field
 from engine.recipe.sections.base import ContradictionError, Fault, Section
 from engine.recipe.sections.dataset import Classes, Dataset, SplitName, SplitPaths
 from engine.recipe.sections.model import WEIGHTS_WORDS, Model
-from engine.recipe.sections.running import Hardware, Precision, Previews, Queue, Recovery
+from engine.recipe.sections.running import Hardware, Precision, Previews, Queue, Recovery, Tracking
 from engine.recipe.sections.training import (
     Augmentation,
     EarlyStopping,
@@ -25,7 +25,7 @@ from engine.recipe.sections.training import (
 __all__ = [
     "WEIGHTS_WORDS", "Augmentation", "Classes", "ContradictionError", "Dataset", "EarlyStopping", "Evaluation",
     "Fault", "Hardware", "Metric", "Model", "Optimizer", "Precision", "Previews", "Queue", "Recipe", "Recovery",
-    "Schedule", "Section", "SplitName", "SplitPaths", "Training",
+    "Schedule", "Section", "SplitName", "SplitPaths", "Tracking", "Training",
 ]
 
 
@@ -48,6 +48,7 @@ class Recipe(Section):
     early_stopping: EarlyStopping | None = None
     evaluation: Evaluation = Field(default_factory=Evaluation)
     previews: Previews = Field(default_factory=Previews)
+    tracking: Tracking = Field(default_factory=Tracking)
     recovery: Recovery = Field(default_factory=Recovery)
     queue: Queue = Field(default_factory=Queue)
     hardware: Hardware = Field(default_factory=Hardware)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from engine.report.chart import NUM_COLOURS, Chart, Data, chart
 from engine.report.story import RunStory
+from engine.runqueue import OVER
 
 # More curves in one chart can't be told apart.
 MOST_TOGETHER = 10
@@ -36,7 +37,8 @@ def charts_of(story: RunStory) -> list[Chart]:
     """Loss, AP and learning rate of one run."""
     ends = [float(event.epoch + 1) for event in story.epochs]
     reached = max([*ends, *story.series.epochs_at[-1:], 0.0])
-    x_end = float(max(reached, 0.1) if story.progress.ended else max(reached, story.progress.num_epochs or 0, 0.1))
+    asked = 0 if story.row.state in OVER else story.progress.num_epochs or 0
+    x_end = float(max(reached, asked, 0.1))
     best = float(story.best.epoch + 1) if story.best else None
     found = [
         chart(

@@ -70,7 +70,7 @@ def _embed(path: Path, size: tuple[int, int], key: str) -> Photo | None:
             if 0 not in size and (own[0] >= own[1]) != (size[0] >= size[1]):
                 picture = ImageOps.exif_transpose(opened)
             picture = picture.convert("RGB")
-            picture.thumbnail((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS)
+            picture.thumbnail((_SIDE_PX, _SIDE_PX), Image.Resampling.BICUBIC, reducing_gap=2.0)
             content = io.BytesIO()
             picture.save(content, "JPEG", quality=_QUALITY, optimize=True)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for rubbish

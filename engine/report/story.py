@@ -28,6 +28,7 @@ from engine.events import (
 from engine.forecast import Forecast, read_forecast
 from engine.progress import RunProgress, fold
 from engine.queuereader import read_queue, settle_orphans, state_when_interrupted
+from engine.queuerebuild import figures_progress
 from engine.recipe.load import read_resolved
 from engine.recipe.schema import Recipe
 from engine.rundir import RunDir, run_number
@@ -115,7 +116,7 @@ def read_story(run_dir: RunDir, row: QueueRow | None = None) -> RunStory:
     steps = [event for event in events if isinstance(event, StepEvent)]
     starts = [event for event in events if isinstance(event, RunStarted)]
     return RunStory(
-        run_dir, row, fold(events), advise(curve) if steps else None, _series(steps, starts),
+        run_dir, row, _progress(row, events), advise(curve) if steps else None, _series(steps, starts),
         curve.epochs, starts[-1] if starts else None, recipe, _text(run_dir.recipe),
         read_forecast(run_dir.forecast), [event for event in events if isinstance(event, RecoveryEvent)],
         _warnings(events),
@@ -163,6 +164,11 @@ def _row_from_folder(run_dir: RunDir, events: Sequence[Event]) -> QueueRow:
         run_dir.run_id, run_number(run_dir.run_id) or 0, "", "", state, attempt, reason, cause,
         events[0].time if events else 0.0, events[0].time if events else None, events[-1].time if events else None,
     )
+
+
+def _progress(row: QueueRow, events: Sequence[Event]) -> RunProgress:
+    """Where a run stands; of one that is over its row tells it sooner than a million steps do."""
+    return (figures_progress(row.figures) if row.figures else None) or fold(events)
 
 
 def _recipe(run_dir: RunDir) -> Recipe | None:

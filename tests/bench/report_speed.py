@@ -1,11 +1,13 @@
 """How long the report of a night takes, and how large it is: `python -m tests.bench.report_speed [NUM_RUNS]`.
 
 Each run has 50 epochs of 200 steps, and detections on 60 drawn photos of its own: no photo is shared. The limits
-are 20 s and 20 MB for 10 runs; the time is that of `engine report` as a process, the start of Python included.
+are 20 s and 20 MB for 10 runs; the time is that of `engine report` as a process, the start of Python included. Beside
+other work look at the processor's seconds.
 """
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import tempfile
@@ -36,8 +38,8 @@ def main() -> int:
                 (copies / photo.name).write_bytes(photo.read_bytes())
             keep_detections(run_dir, sorted(copies.iterdir()), _PHOTO, seed=number, per_photo=8)
         queue.close()
-        took, size = _report(Path(folder))
-    words = f"{num_runs} runs: {took:.1f} s, {size / 1e6:.1f} MB"
+        took, worked, size = _report(Path(folder))
+    words = f"{num_runs} runs: {took:.1f} s ({worked:.1f} s of a processor), {size / 1e6:.1f} MB"
     print(f"{words}; the limits are {_LIMIT_S:g} s ({took / _LIMIT_S:.0%}) and 20 MB ({size / _LIMIT_BYTES:.0%})")
     return 0 if took <= _LIMIT_S and size <= _LIMIT_BYTES else 1
 
@@ -54,12 +56,13 @@ def _photos(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def _report(folder: Path) -> tuple[float, int]:
+def _report(folder: Path) -> tuple[float, float, int]:
     out = folder / "report.html"
     begun = time.monotonic()
     command = [sys.executable, "-m", "engine.cli.main", "report", "--runs", str(folder / "runs"), "--out", str(out)]
     subprocess.run(command, check=True, env=process_environment(), cwd=folder)
-    return time.monotonic() - begun, out.stat().st_size
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic() - begun, used.ru_utime + used.ru_stime, out.stat().st_size
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`[previews]`, `[recovery]`, `[queue]` and `[hardware]`: how a run is shown, mended and executed."""
+"""`[previews]`, `[tracking]`, `[recovery]`, `[queue]` and `[hardware]`: how a run is shown, mended and executed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ class Previews(Section):
     """How many validation images; 0 turns previews off."""
     score_threshold: float = Field(default=0.5, ge=0, le=1)
     """Least score of a prediction that is drawn."""
+
+
+class Tracking(Section):
+    """Experiment trackers that are told of the run while it trains, by a process of its own that can't harm it."""
+
+    tensorboard: bool = False
+    """Write TensorBoard's files into `tensorboard/` of the run's folder."""
+    mlflow: Annotated[str, Field(min_length=1)] | None = None
+    """MLflow's tracking URI, such as "http://127.0.0.1:5000" or "sqlite:////home/me/mlflow.db"; or a folder, from the
+    runs folder."""
+    wandb: Literal["online", "offline"] | None = None
+    """Weights & Biases: "offline" keeps files in `wandb/` of the run's folder for `wandb sync`."""
+    project: str = Field(default="engine", min_length=1, max_length=100)
+    """MLflow's experiment, W&B's project."""
 
 
 class Recovery(Section):

@@ -10,12 +10,21 @@ import msgspec
 import numpy as np
 
 from engine.analysis.runfiles import save_measured
-from engine.events import Event, EventLog, MessageEvent, RecoveryEvent, RunEnded
+from engine.events import Event, EventLog, MessageEvent, Preview, PreviewEvent, RecoveryEvent, RunEnded
 from engine.forecast import Figures, Forecast
 from engine.recipe.load import recipe_hash
 from engine.rundir import RunDir
 from engine.runqueue import NewRun, QueueRow, RunQueue
-from tests.builders import CLASS_NAMES, fill_run_dir, load_recipe, measured, started, stepped, write_recipe
+from tests.builders import (
+    CLASS_NAMES,
+    fill_run_dir,
+    load_recipe,
+    make_voc_dataset,
+    measured,
+    started,
+    stepped,
+    write_recipe,
+)
 
 FIGURES = Figures(
     device="cpu", batch_size=4, micro_batch_size=4, startup_s=3.0, step_s=1.0, evaluate_image_s=0.1,
@@ -71,9 +80,7 @@ def _execute(queue: RunQueue, run_dir: RunDir, events: Sequence[Event]) -> None:
 
     row = queue.claim(this)
     assert row is not None
-    with EventLog(run_dir.events) as log:
-        for event in events:
-            log.append(event)
+    append_events(run_dir, events)
     ended = events[-1]
     assert isinstance(ended, RunEnded)
     state = "finished" if ended.outcome == "finished" else "failed"
@@ -113,6 +120,26 @@ def keep_detections(
         "categories": [{"id": index + 1, "name": name} for index, name in enumerate(CLASS_NAMES)],
     }
     save_measured(run_dir, "val", truth, [one for one in found if one], epoch=5)
+
+
+def tracked_run(queue: RunQueue, folder: Path) -> RunDir:
+    """A run of 3 epochs of 5 steps with one picture, whose recipe asks for TensorBoard and the project "desks"."""
+    dataset = make_voc_dataset(folder / "data", 1, 1)
+    run_dir = add_run(queue, folder, dataset, "desk", None, tracking={"tensorboard": True, "project": "desks"})
+    picture = run_dir.preview(0, 0)
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(next((dataset / "val" / "images").iterdir()).read_bytes())
+    shown = Preview(path=run_dir.relative(picture), image="IMG_1.jpg", num_ground_truth=1, num_detections=1)
+    events = training_events(3, 5)
+    append_events(run_dir, [*events[:-1], PreviewEvent(epoch=0, previews=(shown,)), events[-1]])
+    return run_dir
+
+
+def append_events(run_dir: RunDir, events: Sequence[Event]) -> None:
+    """Write events to the end of a run's log."""
+    with EventLog(run_dir.events) as log:
+        for event in events:
+            log.append(event)
 
 
 FAILURE = RunEnded(
