@@ -58,6 +58,7 @@ bench: $(VENV)/.test-ready
 	$(BIN)/python -m tests.bench.supervisor_cost
 	$(BIN)/python -m tests.bench.queue_speed
 	$(BIN)/python -m tests.bench.report_speed
+	$(BIN)/python -m tests.bench.dashboard
 
 # Signal 9 to each process and each pair, 110 times (twenty minutes); two supervisors at the same moment, 50 times.
 torture: $(VENV)/.test-ready
