@@ -23,6 +23,7 @@ from engine.errors import DataError, has_errors
 from engine.forecast import Doing, Figures, step_pace
 from engine.models import build_detector
 from engine.models.detector import pick_device
+from engine.models.speed import prepared
 from engine.recipe.schema import Recipe
 from engine.training.ema import WeightAverage
 from engine.training.optim import build_optimizer, set_lr, set_training_mode
@@ -63,7 +64,7 @@ class Trial:
             update={"min_size": max(sizes), "max_size": max(recipe.model.input_max_size, *sizes)}
         )
         self._typical_sizes = sizes
-        self.detector = build_detector(self.model, recipe.classes.names).to(self.device)
+        self.detector = prepared(build_detector(self.model, recipe.classes.names), recipe.hardware, self.device)
         self.optimizer = build_optimizer(self.detector, recipe.optimizer)
         set_lr(self.optimizer, 0.0)
         decay = recipe.training.ema_decay

@@ -13,6 +13,8 @@ from torchvision.models.detection.rpn import RPNHead
 from engine.catalogue import Arch
 from engine.models.anchors import Sizes, anchor_generator
 from engine.models.backbones import mobilenet_v3_pyramid, pyramid
+from engine.models.roi_pool import SparseRoIAlign
+from engine.models.sampled_rpn import SampledRPN
 from engine.recipe.schema import Model
 
 # Sizes in pixels of the square anchors on each pyramid level, finest first; torchvision's own.
@@ -20,6 +22,7 @@ _ANCHORS = ((32,), (64,), (128,), (256,), (512,))
 _MOBILENET_V3_ANCHORS = ((32, 64, 128, 256, 512),) * 3
 # Where the pyramid starts at stride 8, each level takes two sizes.
 _COARSE_ANCHORS = ((24, 40), (64, 90), (128, 180), (256, 360))
+_POOLED_LEVELS = ["0", "1", "2", "3"]
 _STRIDES = (4, 8, 16, 32)
 _MOBILENET_V3_STRIDES = (32, 32)
 # A multiple of every stride, so that scales come out exactly.
@@ -56,7 +59,11 @@ def faster_rcnn(arch: Arch, model: Model, num_outputs: int, network: nn.Module) 
     anchors = anchor_generator(model, sizes)
     heads = _v2_heads(model, anchors.num_anchors_per_location()[0]) if is_v2 else _heads(model)
     predictor = FastRCNNPredictor(model.box_head_width, num_outputs)
-    detector = FasterRCNN(backbone, rpn_anchor_generator=anchors, box_predictor=predictor, **heads, **settings)
+    pooling = SparseRoIAlign(_POOLED_LEVELS, output_size=7, sampling_ratio=2)  # as torchvision's own
+    detector = FasterRCNN(
+        backbone, rpn_anchor_generator=anchors, box_roi_pool=pooling, box_predictor=predictor, **heads, **settings
+    )
+    detector.rpn = SampledRPN.like(detector.rpn)
     _settle_pooling(detector, model.fpn_channels, strides)
     return detector
 

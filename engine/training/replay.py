@@ -21,6 +21,7 @@ from engine.data.loading import Batch
 from engine.models import build_detector
 from engine.models.checkpoint import Content, load_checkpoint, save_checkpoint
 from engine.models.detector import Detector, pick_device
+from engine.models.speed import prepared
 from engine.recipe.schema import Precision, Recipe
 from engine.rundir import RunDir
 from engine.training.optim import build_optimizer, set_training_mode
@@ -128,7 +129,7 @@ def repeat(recipe: Recipe, bundle: Path) -> Repeated:
 
 def _ready(recipe: Recipe, content: Content, device: torch.device) -> Detector:
     """The detector as it was before the step."""
-    detector = build_detector(recipe.model, recipe.classes.names, content["model"]).to(device)
+    detector = prepared(build_detector(recipe.model, recipe.classes.names, content["model"]), recipe.hardware, device)
     optimizer = build_optimizer(detector, recipe.optimizer)
     set_training_mode(detector, optimizer, freeze_backbone=content["epoch"] < recipe.training.freeze_epochs)
     set_input_size(detector, recipe.model, min_size_of(content["step"], content["epoch"], recipe))

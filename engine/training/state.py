@@ -24,6 +24,7 @@ from engine.events import Recovery as Kind
 from engine.models import build_detector
 from engine.models.checkpoint import Content, save_checkpoint
 from engine.models.detector import pick_device
+from engine.models.speed import prepared
 from engine.recipe.schema import Recipe
 from engine.rundir import RunDir
 from engine.training import telling
@@ -81,7 +82,7 @@ class RunState:
 
         torch.manual_seed(seed)
         state = resume_from["model"] if resume_from else None
-        self.detector = build_detector(recipe.model, self.class_names, state).to(self.device)
+        self.detector = prepared(build_detector(recipe.model, self.class_names, state), recipe.hardware, self.device)
         self.optimizer = build_optimizer(self.detector, recipe.optimizer)
         self.scaler = make_scaler(recipe.hardware.precision, self.device)
         decay = recipe.training.ema_decay

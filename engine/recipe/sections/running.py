@@ -104,3 +104,9 @@ class Hardware(Section):
     them. "fp16" scales the loss so that small gradients survive."""
     memory_limit_gb: Annotated[float, Field(ge=0.5, le=10_000)] | None = None
     """Memory that the run may take, in 10^9 bytes; the device's where there is one. Left out: all there is."""
+    channels_last: bool = True
+    """On a CPU, keep images and kernels with the channels innermost, as its convolutions like them best."""
+    sparse_pooling: bool = True
+    """On a CPU, pool Faster R-CNN's boxes as one sparse product instead of torchvision's loops; the same values."""
+    sampled_proposals: bool = True
+    """On a CPU, follow the proposal loss of Faster R-CNN back from the sampled anchors only; the same gradients."""

@@ -1,0 +1,296 @@
+"""Each speed-up against torchvision's own: values, gradients, and where it must keep out of the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import MultiScaleRoIAlign, roi_align
+
+from engine.models import build_detector
+from engine.models.detector import Detector, Target
+from engine.models.roi_pool import SparseRoIAlign
+from engine.models.sampled_rpn import SampledRPN, patches_at
+from engine.models.speed import prepared
+from engine.recipe.schema import Hardware, Model
+
+CPU = torch.device("cpu")
+NAMES = ("mug", "laptop", "keyboard")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(7)
+
+
+# --- pooling ---
+
+
+def poolings(levels: int = 4, size: int = 7, samples: int = 2) -> tuple[MultiScaleRoIAlign, SparseRoIAlign]:
+    names = [str(level) for level in range(levels)]
+    theirs, ours = MultiScaleRoIAlign(names, size, samples), SparseRoIAlign(names, size, samples)
+    ours.is_sparse = True
+    maps = some_maps(1, 64, 64, levels)
+    for one in (theirs, ours):
+        one(maps, [torch.tensor([[0.0, 0.0, 32.0, 32.0]])], [(64, 64)])  # the scales are inferred once
+    return theirs, ours
+
+
+def some_maps(num_images: int, height: int, width: int, levels: int = 4, channels: int = 5) -> dict[str, Tensor]:
+    return {
+        str(level): torch.randn(num_images, channels, -(-height // 4 // 2**level), -(-width // 4 // 2**level))
+        for level in range(levels)
+    }
+
+
+def assert_pooled_alike(
+    theirs: MultiScaleRoIAlign, ours: SparseRoIAlign, maps: dict[str, Tensor], boxes: list[Tensor],
+    shapes: list[tuple[int, int]],
+) -> None:
+    results = []
+    weights = None
+    for pooling in (theirs, ours):
+        given_maps = {name: one.clone().requires_grad_() for name, one in maps.items()}
+        pooled = pooling(given_maps, boxes, shapes)
+        weights = torch.randn_like(pooled) if weights is None else weights
+        (pooled * weights).sum().backward()
+        results.append((pooled.detach(), [one.grad for one in given_maps.values()]))
+    (expected, expected_grads), (found, grads) = results
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
+    for name, grad, expected_grad in zip(maps, grads, expected_grads, strict=True):
+        scale = 1.0 if expected_grad is None else float(expected_grad.abs().max()) + 1
+        wanted = torch.zeros_like(maps[name]) if expected_grad is None else expected_grad
+        got = torch.zeros_like(wanted) if grad is None else grad
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=2e-6 * scale)
+
+
+coordinates = st.floats(-80, 200, width=32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    boxes=st.lists(st.lists(st.tuples(*[coordinates] * 4), max_size=6), min_size=1, max_size=3),
+    height=st.integers(33, 130), width=st.integers(33, 130), seed=st.integers(0, 1000),
+)
+def test_pooling_equals_torchvisions(
+    boxes: list[list[tuple[float, ...]]], height: int, width: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    theirs, ours = poolings()
+    tensors = [torch.tensor(one, dtype=torch.float32).reshape(-1, 4) for one in boxes]
+    ordered = [
+        torch.cat([torch.minimum(one[:, :2], one[:, 2:]), torch.maximum(one[:, :2], one[:, 2:])], dim=1)
+        for one in tensors
+    ]
+    assert_pooled_alike(theirs, ours, some_maps(len(boxes), height, width), ordered, [(height, width)] * len(boxes))
+
+
+@pytest.mark.parametrize("size", [1, 7, 14])
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_pooling_of_other_sizes(size: int, samples: int) -> None:
+    theirs, ours = poolings(size=size, samples=samples)
+    boxes = [torch.tensor([[3.0, 4.0, 50.5, 61.0], [0.0, 0.0, 1.0, 1.0]])]
+    assert_pooled_alike(theirs, ours, some_maps(1, 64, 64), boxes, [(64, 64)])
+
+
+def test_pooling_from_one_level_and_one_channels_last() -> None:
+    theirs, ours = poolings(levels=1)
+    maps = {"0": some_maps(2, 64, 48, 1)["0"].to(memory_format=torch.channels_last), "pool": torch.randn(2, 5, 3, 3)}
+    boxes = [torch.zeros(0, 4), torch.tensor([[2.0, 2.0, 60.0, 40.0]])]
+    pooled = [one(maps, boxes, [(64, 48)] * 2) for one in (theirs, ours)]
+    torch.testing.assert_close(pooled[1], pooled[0], rtol=1e-5, atol=2e-6)
+
+
+def test_pooling_without_any_box() -> None:
+    theirs, ours = poolings()
+    maps = some_maps(2, 64, 64)
+    boxes = [torch.zeros(0, 4)] * 2
+    assert ours(maps, boxes, [(64, 64)] * 2).shape == theirs(maps, boxes, [(64, 64)] * 2).shape == (0, 5, 7, 7)
+
+
+def test_pooling_keeps_bfloat16() -> None:
+    theirs, ours = poolings()
+    maps = {name: one.bfloat16() for name, one in some_maps(1, 64, 64).items()}
+    boxes = [torch.tensor([[3.0, 4.0, 50.5, 61.0]])]
+    found = ours(maps, boxes, [(64, 64)])
+    exact = theirs({name: one.float() for name, one in maps.items()}, boxes, [(64, 64)])
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), exact, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "change", [{"is_sparse": False}, {"sampling_ratio": 0}], ids=["switched off", "samples by size"]
+)
+def test_pooling_leaves_the_rest_to_torchvision(change: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, ours = poolings()
+    for name, value in change.items():
+        for one in (theirs, ours):
+            monkeypatch.setattr(one, name, value, raising=False)
+    calls: list[int] = []
+    monkeypatch.setattr(
+        "torchvision.ops.poolers.roi_align", lambda *a, **k: calls.append(1) or roi_align(*a, **k)
+    )
+    maps, boxes = some_maps(1, 64, 64), [torch.tensor([[3.0, 4.0, 50.5, 61.0]])]
+    assert torch.equal(ours(maps, boxes, [(64, 64)]), theirs(maps, boxes, [(64, 64)]))
+    assert len(calls) == 8  # four levels each
+
+
+# --- the proposal loss ---
+
+
+def test_patches_are_what_a_convolution_sees() -> None:
+    maps = [torch.randn(2, 3, 5, 4), torch.randn(2, 3, 2, 3), torch.randn(2, 3, 1, 1)]
+    image = torch.arange(2).repeat_interleave(27)
+    place = torch.arange(27).repeat(2)
+    shuffled = torch.randperm(54)
+    found = patches_at(maps, image[shuffled], place[shuffled])
+    weight = torch.randn(6, 3, 3, 3)
+    expected = torch.cat(
+        [nn.functional.conv2d(one, weight, padding=1).permute(0, 2, 3, 1).flatten(1, 2) for one in maps], dim=1
+    ).flatten(0, 1)
+    by_patch = nn.functional.linear(found.flatten(1), weight.permute(0, 2, 3, 1).flatten(1))
+    torch.testing.assert_close(by_patch, expected[shuffled], rtol=1e-5, atol=1e-5)
+
+
+def small_detector(arch: str = "fasterrcnn_mobilenet_v2_fpn", **settings: object) -> Detector:
+    model = Model.model_validate(
+        {"arch": arch, "weights": "none", "min_size": 96, "max_size": 128, "norm": "frozen", **settings}
+    )
+    detector = build_detector(model, NAMES).train()
+    with torch.no_grad():
+        for parameter in detector.parameters():  # frozen normalisation of random weights lets signals die out
+            if parameter.dim() == 4:
+                nn.init.kaiming_normal_(parameter)
+    return detector
+
+
+def a_batch(*counts: int) -> tuple[list[Tensor], list[Target]]:
+    images = [torch.rand(3, 96, 128 - 16 * index) for index in range(len(counts))]
+    targets: list[Target] = []
+    for count in counts:
+        corners = torch.rand(count, 2) * 50
+        boxes = torch.cat([corners, corners + 5 + torch.rand(count, 2) * 35], dim=1)
+        targets.append({"boxes_xyxy": boxes, "labels": torch.randint(0, 3, (count,))})
+    return images, targets
+
+
+def losses_and_gradients(
+    detector: Detector, batch: tuple[list[Tensor], list[Target]], precision: str = "fp32"
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    torch.manual_seed(3)
+    detector.zero_grad(set_to_none=True)
+    losses = detector.losses(*batch, precision)  # type: ignore[arg-type]
+    torch.stack(list(losses.values())).sum().backward()
+    gradients = {name: one.grad for name, one in detector.named_parameters() if one.grad is not None}
+    return {name: loss.item() for name, loss in losses.items()}, gradients
+
+
+def assert_same_step(
+    found: tuple[dict[str, float], dict[str, Tensor]], expected: tuple[dict[str, float], dict[str, Tensor]],
+    tolerance: float = 1e-4,
+) -> None:
+    assert found[0].keys() == expected[0].keys()
+    np.testing.assert_allclose(list(found[0].values()), list(expected[0].values()), rtol=1e-4, atol=1e-6)
+    assert found[1].keys() == expected[1].keys()
+    for name, gradient in expected[1].items():
+        scale = float(gradient.abs().max()) + 1e-6
+        assert float((found[1][name] - gradient).abs().max()) < tolerance * scale, name
+
+
+@pytest.mark.parametrize("counts", [(3, 4), (1,), (0, 2), (0,), (30, 0, 5)], ids=str)
+def test_a_step_equals_torchvisions(counts: tuple[int, ...]) -> None:
+    detector = small_detector()
+    batch = a_batch(*counts)
+    plain = Hardware(sparse_pooling=False, sampled_proposals=False, channels_last=False)
+    expected = losses_and_gradients(prepared(detector, plain, CPU), batch)
+    for one in ("sparse_pooling", "sampled_proposals"):
+        found = losses_and_gradients(prepared(detector, plain.model_copy(update={one: True}), CPU), batch)
+        assert_same_step(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arch", ["fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2", "fasterrcnn_mobilenet_v3_large_fpn",
+             "fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet18_fpn"],
+)
+def test_a_step_of_every_kind_equals_torchvisions(arch: str) -> None:
+    detector = small_detector(arch)
+    batch = a_batch(3, 5)
+    plain = Hardware(sparse_pooling=False, sampled_proposals=False, channels_last=False)
+    expected = losses_and_gradients(prepared(detector, plain, CPU), batch)
+    found = losses_and_gradients(prepared(detector, Hardware(channels_last=False), CPU), batch)
+    assert_same_step(found, expected, tolerance=1e-2)  # batch statistics make much of little
+
+
+def test_every_parameter_of_the_head_learns_in_bfloat16() -> None:
+    detector = small_detector()
+    batch = a_batch(3, 4)
+    plain = Hardware(sparse_pooling=False, sampled_proposals=False, channels_last=False)
+    _, expected = losses_and_gradients(prepared(detector, plain, CPU), batch, "bf16")
+    _, found = losses_and_gradients(
+        prepared(detector, Hardware(channels_last=False, sparse_pooling=False), CPU), batch, "bf16"
+    )
+    heads = [name for name in expected if ".rpn." in name]
+    assert len(heads) == 6
+    for name in heads:
+        similarity = nn.functional.cosine_similarity(found[name].flatten(), expected[name].flatten(), dim=0)
+        assert similarity > 0.98, name
+
+
+def test_measuring_and_detecting_use_the_dense_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = small_detector()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the sampled way was taken")
+
+    monkeypatch.setattr(SampledRPN, "_outputs_at", refuse)
+    prepared(detector, Hardware(), CPU)
+    images, targets = a_batch(2)
+    detector.detect_with_losses(images, targets)
+    detector.detect(images)
+    with pytest.raises(AssertionError, match="sampled way"):
+        detector.train().losses(images, targets)
+
+
+def test_settings_are_torchvisions() -> None:
+    detector = small_detector()
+    rpn = detector.network.rpn
+    assert isinstance(rpn, SampledRPN)
+    other = RegionProposalNetwork(
+        rpn.anchor_generator, rpn.head, 0.6, 0.2, 99, 0.4, {"training": 7, "testing": 8},
+        {"training": 5, "testing": 6}, 0.55, 0.1,
+    ).eval()
+    made = SampledRPN.like(other)
+    assert not made.training
+    own = {name: vars(made)[name] for name in vars(other) if not name.startswith("_") and name != "training"}
+    for name, value in own.items():
+        theirs = vars(other)[name]
+        assert (vars(value) if hasattr(value, "__dict__") else value) == (
+            vars(theirs) if hasattr(theirs, "__dict__") else theirs
+        ), name
+    assert (made._pre_nms_top_n, made._post_nms_top_n) == (other._pre_nms_top_n, other._post_nms_top_n)
+
+
+# --- the form in memory ---
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_kernels_lie_as_the_recipe_says(wanted: bool) -> None:
+    detector = prepared(small_detector(), Hardware(channels_last=wanted), CPU)
+    kernel = next(one for one in detector.parameters() if one.dim() == 4 and min(one.shape[1:]) > 1)
+    assert kernel.is_contiguous(memory_format=torch.channels_last) == wanted
+
+
+def test_the_same_detections_in_either_form() -> None:
+    detector = small_detector()
+    images, _ = a_batch(0, 0)
+    before = prepared(detector, Hardware(channels_last=False), CPU).detect(images)
+    after = prepared(detector, Hardware(), CPU).detect(images)
+    for one, other in zip(before, after, strict=True):
+        assert len(one["scores"]) == len(other["scores"]) > 0
+        torch.testing.assert_close(one["scores"], other["scores"], rtol=1e-3, atol=1e-4)
