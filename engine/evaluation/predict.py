@@ -22,8 +22,9 @@ from engine.modelfile import ModelFile, find_model
 from engine.models import Detection, Detector, build_detector
 from engine.models.checkpoint import Content, load_checkpoint
 from engine.models.detector import pick_device, to_cpu
+from engine.models.speed import prepared
 from engine.recipe.load import read_resolved
-from engine.recipe.schema import Model
+from engine.recipe.schema import Hardware, Model
 from engine.rundir import RunDir
 
 
@@ -92,7 +93,7 @@ def load_predictor(
             "X102", str(file.checkpoint), f"the weights don't fit their own description: {error.problems[0].found}",
             "use another checkpoint of the run",
         ) from error
-    return Predictor(detector.to(chosen).eval(), chosen, _epoch(content), file, model)
+    return Predictor(prepared(detector, Hardware(), chosen).eval(), chosen, _epoch(content), file, model)
 
 
 def _require_ours(content: Content, path: Path) -> None:
