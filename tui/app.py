@@ -24,10 +24,14 @@ from tui.feed import (
     FleetChange,
     LogChange,
     PictureChange,
+    RecipeChange,
     RunChange,
 )
 from tui.graphics import Graphics
+from tui.panels.compare import RunsCompared
+from tui.panels.panel import RecipesWanted
 from tui.panels.previews import PictureWanted
+from tui.recipes import RecipeReading
 from tui.scene import Scene
 from tui.screens.main import MainScreen
 from tui.theme import DARK, LIGHT, THEMES
@@ -74,6 +78,9 @@ class WatchApp(App[None]):
         self._views: dict[str, RunView] = {}
         self._fleet = Fleet()
         self._logs: dict[str, tuple[str, ...]] = {}
+        self._recipes: dict[str, RecipeReading] = {}
+        self._asked_recipes: set[str] = set()
+        self._compared: frozenset[str] = frozenset()
         self._chosen: str | None = None
         self._was_picked = False
         self._marked: frozenset[str] = frozenset()
@@ -93,7 +100,10 @@ class WatchApp(App[None]):
         view = self._views.get(self._chosen or "")
         is_read = view is None or (view.is_whole and view.run_id in self._logs)
         is_drawn = self._drawing is None and self._news.empty()
-        return self._fleet.is_read and is_read and is_drawn and not self._main.is_loading_picture
+        compared = [self._views[run] for run in self._compared if run in self._views]
+        is_asking = self._main.is_loading_picture or len(self._recipes) < len(self._asked_recipes)
+        is_asking |= not all(view.is_whole for view in compared)
+        return self._fleet.is_read and is_read and is_drawn and not is_asking
 
     def get_default_screen(self) -> Screen[None]:
         """The dashboard's main screen."""
@@ -132,7 +142,8 @@ class WatchApp(App[None]):
             case RunChange(view):
                 old = self._views.get(view.run_id)
                 self._views[view.run_id] = view
-                return view.run_id == self._chosen and (old is None or old.is_whole != view.is_whole)
+                is_looked_at = view.run_id == self._chosen or view.run_id in self._compared
+                return is_looked_at and (old is None or old.is_whole != view.is_whole)
             case FleetChange(fleet):
                 is_new = fleet.is_known and not self._fleet.is_known
                 self._fleet, self._is_begun = fleet, True
@@ -142,6 +153,9 @@ class WatchApp(App[None]):
                 is_new = run_id not in self._logs
                 self._logs = {run_id: lines}
                 return is_new
+            case RecipeChange(run_id, recipe):
+                self._recipes = {**self._recipes, run_id: recipe}
+                return True
             case PictureChange(key, image, trouble):
                 self._main.show_picture(key, image, trouble)
             case FeedFailure(error):
@@ -180,6 +194,7 @@ class WatchApp(App[None]):
                 self._logs.get(self._chosen or "", ()),
                 self._clock(),
                 self._marked & self._views.keys(),
+                self._recipes,
             )
         )
 
@@ -212,6 +227,18 @@ class WatchApp(App[None]):
     @on(PictureWanted)
     def _fetch(self, message: PictureWanted) -> None:
         self._feed.want(message.key)
+
+    @on(RecipesWanted)
+    def _fetch_recipes(self, message: RecipesWanted) -> None:
+        for run_id in message.run_ids:
+            if run_id not in self._asked_recipes:
+                self._asked_recipes.add(run_id)
+                self._feed.want_recipe(run_id)
+
+    @on(RunsCompared)
+    def _compare(self, message: RunsCompared) -> None:
+        self._compared = frozenset(message.run_ids)
+        self._feed.compare(message.run_ids)
 
     # --- keys and commands ---
 

@@ -19,7 +19,7 @@ from tui.view import RunView
 
 _LONGEST_NAME = 18
 # A curve comes as at most so many blocks, a calm one as at most so many points.
-_MOST_BLOCKS = 1024
+MOST_BLOCKS = 1024
 _MOST_POINTS = 320
 # More curves than this can't be told apart.
 _MOST_CLASS_CURVES = 8
@@ -40,7 +40,7 @@ def part_name(name: str) -> str:
 def raw_line(view: RunView, look: Look, column: str, ink: str, name: str = "") -> Line:
     """A column of the steps as it is: in each block from its lowest to its highest value."""
     scale = Scale(view, look.kind)
-    blocks = view.steps.blocks(column, *scale.rows_in(look.window), _MOST_BLOCKS)
+    blocks = view.steps.blocks(column, *scale.rows_in(look.window), MOST_BLOCKS)
     line = Line(name, scale.at_rows(blocks.middle), blocks.mean, ink, low=blocks.low, high=blocks.high)
     if not name or not view.steps.length:
         return line
@@ -56,7 +56,7 @@ def calm_line(view: RunView, look: Look, column: str, ink: str, name: str = "") 
     start, end = scale.rows_in(look.window)
     reach = round((end - start) * look.share * 3)
     wide_start, wide_end = max(0, start - reach), min(view.steps.length, end + reach)
-    blocks = view.steps.blocks(column, wide_start, wide_end, _MOST_BLOCKS)
+    blocks = view.steps.blocks(column, wide_start, wide_end, MOST_BLOCKS)
     share = look.share * (end - start) / max(1, wide_end - wide_start)
     x, y = smooth_sums(scale.at_rows(blocks.middle), blocks.sums, blocks.counts, _MOST_POINTS, share)
     return _read(Line(name, x, y, ink), look)

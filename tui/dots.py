@@ -17,6 +17,14 @@ DASHES: tuple[tuple[int, int], ...] = ((1, 0), (6, 3), (2, 2), (10, 2), (4, 5), 
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
 
 
+def sample(dash: int, columns: int) -> str:
+    """A stretch of a style of line, for a legend."""
+    on, off = DASHES[dash % len(DASHES)]
+    dots = [index % (on + off) < on for index in range(columns * 2)]
+    bits = [0x04 * left | 0x20 * right for left, right in zip(dots[::2], dots[1::2], strict=True)]
+    return "".join(chr(BRAILLE + one) for one in bits)
+
+
 def braille(
     x: Curve, low: Curve, high: Curve, *, axes: tuple[Axis, Axis], size: tuple[int, int], dash: int = 0
 ) -> NDArray[np.uint32]:

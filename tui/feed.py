@@ -20,6 +20,7 @@ from engine.queuereader import QueueReading, read_queue
 from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, list_run_dirs, run_number
 from tui.logtail import LogTail
 from tui.pictures import PictureShelf
+from tui.recipes import RecipeReading, read_recipe
 from tui.runreader import RunReader, is_held
 from tui.view import RunView
 
@@ -91,13 +92,21 @@ class PictureChange:
 
 
 @dataclass(frozen=True, slots=True)
+class RecipeChange:
+    """A run's recipe that was asked for."""
+
+    run_id: str
+    recipe: RecipeReading
+
+
+@dataclass(frozen=True, slots=True)
 class FeedFailure:
     """Reading broke down over a fault of our own."""
 
     error: BaseException
 
 
-Change = RunChange | FleetChange | LogChange | PictureChange | FeedFailure
+Change = RunChange | FleetChange | LogChange | PictureChange | RecipeChange | FeedFailure
 
 
 # --- the queue ---
@@ -152,6 +161,7 @@ class Feed:
         self._log: LogTail | None = None
         self._shelf = PictureShelf()
         self._wanted: list[PictureKey] = []
+        self._wanted_recipes: list[str] = []
         self._is_supervised = False
         self._next_supervisor_look = 0.0
 
@@ -174,6 +184,10 @@ class Feed:
         """Ask for a picture; only the latest few requests are kept."""
         self._wanted = [*self._wanted[-3:], key]
 
+    def want_recipe(self, run_id: str) -> None:
+        """Ask for a run's recipe."""
+        self._wanted_recipes.append(run_id)
+
     def poll(self, now: float | None = None) -> Iterator[Change]:
         """What changed since the last call, most urgent first; the chosen run before the others.
 
@@ -187,6 +201,7 @@ class Feed:
         yield from self._rows(reading)
         yield from self._fleet_change(reading, is_read=False)
         yield from self._pictures()
+        yield from self._recipes()
         yield from self._log_change()
         yield from self._look_at_runs(now)
         yield from self._save_memory()
@@ -280,6 +295,11 @@ class Feed:
             image, trouble = self._shelf.load(self.runs_dir / key.run_id, key.path)
             yield PictureChange(key, image, trouble)
 
+    def _recipes(self) -> Iterator[RecipeChange]:
+        wanted, self._wanted_recipes = self._wanted_recipes, []
+        for run_id in dict.fromkeys(wanted):
+            yield RecipeChange(run_id, read_recipe(RunDir(self.runs_dir / run_id)))
+
     def _log_change(self) -> Iterator[LogChange]:
         if self._log is not None and self._chosen is not None and self._log.read():
             yield LogChange(self._chosen, self._log.lines)
@@ -315,6 +335,10 @@ class FeedThread(threading.Thread):
     def want(self, key: PictureKey) -> None:
         """See `Feed.want`; returns at once."""
         self._order(lambda: self._feed.want(key))
+
+    def want_recipe(self, run_id: str) -> None:
+        """See `Feed.want_recipe`; returns at once."""
+        self._order(lambda: self._feed.want_recipe(run_id))
 
     def stop(self) -> None:
         """End the thread soon."""

@@ -48,6 +48,7 @@ class Line:
         high: Highest value around each point.
         dash: Index of its style in `dots.DASHES`; 0 is unbroken.
         value: Written beside its name; None for its last value.
+        end_sign: One character at its last point, for curves that end in different places.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Line:
     high: Curve | None = None
     dash: int = 0
     value: float | None = None
+    end_sign: str = ""
 
     @property
     def shown_value(self) -> float:
@@ -337,6 +339,10 @@ def _draw_points(sheet: Sheet, line: Line, area: Area, cursor: float | None) -> 
     if line.points and len(line.x) * 3 <= area.columns:
         for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True):
             _mark(sheet, area, (x, y), "●", line.ink)
+    if line.end_sign:
+        known = np.flatnonzero(np.isfinite(line.y))
+        for last in known[-1:].tolist():
+            _mark(sheet, area, (float(line.x[last]), float(line.y[last])), line.end_sign, f"{line.ink}!")
     if cursor is not None and line.name and line.value is not None:
         _mark(sheet, area, (cursor, line.value), "◆", line.ink)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tui.feed import Fleet
+from tui.recipes import RecipeReading
 from tui.view import RunView
 
 
@@ -19,6 +21,7 @@ class Scene:
         log: That run's log.
         now: Seconds since 1970.
         marked: Ids of the runs that were marked, to act on together or to compare.
+        recipes: The recipes that panels asked for, by run; see `panels.panel.RecipesWanted`.
     """
 
     fleet: Fleet
@@ -27,3 +30,4 @@ class Scene:
     log: tuple[str, ...]
     now: float
     marked: frozenset[str] = field(default=frozenset())
+    recipes: Mapping[str, RecipeReading] = field(default_factory=dict)

@@ -36,11 +36,15 @@ def differences(left: Recipe, right: Recipe) -> list[Difference]:
 
     Lists are compared whole: the order of class names has a meaning.
     """
-    left_values = dict(_leaves(left.model_dump(mode="python"), ()))
-    right_values = dict(_leaves(right.model_dump(mode="python"), ()))
+    left_values, right_values = flattened(left.model_dump(mode="python")), flattened(right.model_dump(mode="python"))
     keys = dict.fromkeys([*left_values, *right_values])
-    found = [Difference(dotted(key), left_values.get(key), right_values.get(key)) for key in keys]
+    found = [Difference(key, left_values.get(key), right_values.get(key)) for key in keys]
     return [difference for difference in found if difference.left != difference.right]
+
+
+def flattened(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of nested tables by their dotted keys, as JSON has them; a list is one value."""
+    return {dotted(path): value for path, value in _leaves(values, ())}
 
 
 def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import tomli
 from PIL import Image, ImageDraw
 
 from engine.events import (
@@ -29,12 +30,18 @@ from engine.events import (
     RunStarted,
     StepEvent,
 )
+from engine.recipe.load import resolved_json
+from engine.recipe.schema import Recipe
 from engine.rundir import FileLock, RunDir
 from engine.runqueue import NewRun, QueueRow, RunQueue
 
 # 2026-03-14 21:30 UTC: an evening.
 EVENING = 1_773_523_800.0
 CLASS_NAMES = ("mug", "laptop", "keyboard")
+_ARCHS = {
+    "mobilenet": "fasterrcnn_mobilenet_v3_large_fpn", "ssdlite": "ssdlite320_mobilenet_v3_large",
+    "r18": "fasterrcnn_resnet18_fpn",
+}  # fmt: skip
 PARTS = {"loss_classifier": 0.42, "loss_box_reg": 0.30, "loss_objectness": 0.18, "loss_rpn_box_reg": 0.10}
 
 
@@ -166,11 +173,24 @@ def enqueue(queue: RunQueue, *names: str) -> list[QueueRow]:
     """Queue runs of these names."""
 
     def create(run_dir: RunDir) -> None:
-        run_dir.recipe.write_text("# made up\n")
-        run_dir.resolved.write_text("{}")
+        text = recipe_text(run_dir.run_id.partition("-")[2])
+        run_dir.recipe.write_text(text)
+        run_dir.resolved.write_bytes(resolved_json(Recipe.model_validate(tomli.loads(text))))
 
     new = [NewRun(name, f"recipes/{name}.toml", f"hash of {name}", create) for name in names]
     return [row for row, _ in queue.enqueue(new)]
+
+
+def recipe_text(name: str) -> str:
+    """A recipe that goes with a run's name."""
+    arch = next((arch for part, arch in _ARCHS.items() if part in name), "fasterrcnn_resnet50_fpn")
+    lr = 0.1 if "lr01" in name else 0.005
+    return (
+        f'name = "{name}"\n[dataset]\nformat = "voc"\nval_fraction = 0.2\n'
+        'train = { images = "desk/images", annotations = "desk/annotations" }\n'
+        f'[classes]\nnames = ["mug", "laptop", "keyboard"]\n[model]\narch = "{arch}"\nweights = "imagenet"\n'
+        f'[training]\nepochs = 30\n[optimizer]\nlr = {lr}\n[schedule]\nkind = "step"\nstep_size = 15\n'
+    )
 
 
 def claim(queue: RunQueue) -> QueueRow:

@@ -88,7 +88,7 @@ async def test_the_running_run_is_shown_first(evening: Path, make_app: MakeApp) 
 async def test_every_size_works(evening: Path, make_app: MakeApp, size: tuple[int, int]) -> None:
     app = make_app(evening)
     async with running(app, size) as pilot:
-        for key in "12345":
+        for key in "123456":
             await pilot.press(key)
         await settle(pilot, app)
 
@@ -147,8 +147,9 @@ async def test_panels(evening: Path, make_app: MakeApp) -> None:
     panels = [
         ("2", "curves", "Learning rate by step"),
         ("3", "pictures", "epoch 12 · latest · image 1/4 · IMG_0088.jpg"),
-        ("4", "log", "evaluating: 100%"),
-        ("5", "facts", "AP by class, epoch 12"),
+        ("4", "compare", "the chosen run and the best other finished run"),
+        ("5", "log", "evaluating: 100%"),
+        ("6", "facts", "AP by class, epoch 12"),
         ("1", "overview", "Loss by step"),
     ]
     async with running(app) as pilot:
@@ -234,7 +235,7 @@ async def test_themes(evening: Path, make_app: MakeApp) -> None:
 async def test_tab_goes_through_the_panels(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app, (120, 20)) as pilot:
-        for keys, panel in (("tab", "curves"), ("tab", "pictures"), ("shift+tab", "curves"), ("5", "facts")):
+        for keys, panel in (("tab", "curves"), ("tab", "pictures"), ("shift+tab", "curves"), ("6", "facts")):
             await pilot.press(keys)
             await until(pilot, lambda panel=panel: app.screen.query_one(f"#{panel}").display, panel)
             assert app.screen.query_one(f"#{panel}").has_focus
@@ -243,7 +244,7 @@ async def test_tab_goes_through_the_panels(evening: Path, make_app: MakeApp) -> 
 async def test_paging_scrolls_the_panel(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app, (120, 20)) as pilot:
-        await pilot.press("4")
+        await pilot.press("5")
         await settle(pilot, app)
         log = app.screen.query_one("#log-lines", LogView)
         await until(pilot, lambda: log.scroll_offset.y == log.max_scroll_y > 0, "at the end")
@@ -295,7 +296,7 @@ async def test_the_mouse_chooses_runs_and_panels(evening: Path, make_app: MakeAp
     async with running(app) as pilot:
         await pilot.click(QueueList, offset=(10, 5))
         await see(pilot, app, "desk-r50-lr01 0002")
-        await pilot.click("PanelTabs", offset=(52, 0))
+        await pilot.click("PanelTabs", offset=(64, 0))
         await until(pilot, lambda: app.screen.query_one("#facts").display, "facts")
         await pilot.click("KeyLine", offset=(12, 0))
         await until(pilot, lambda: isinstance(app.screen, HelpScreen), "help")
@@ -319,7 +320,7 @@ async def test_runs_vanish_by_themselves(evening: Path, make_app: MakeApp) -> No
         await see(pilot, app, "desk-r50-lr01")
 
 
-@pytest.mark.parametrize("panel", ["1", "3", "4"])
+@pytest.mark.parametrize("panel", ["1", "3", "4", "5"])
 async def test_the_whole_folder_vanishes(evening: Path, make_app: MakeApp, panel: str) -> None:
     app = make_app(evening)
     async with running(app, (80, 24)) as pilot:
@@ -356,7 +357,7 @@ async def test_long_log_lines_are_wrapped(evening: Path, make_app: MakeApp) -> N
     (evening / "0004-desk-r50" / "worker.log").write_text(f"{words} {'x' * 120}y 漢字{'漢' * 60}z\nthe end\n")
     app = make_app(evening)
     async with running(app, (80, 24)) as pilot:
-        await pilot.press("4")
+        await pilot.press("5")
         for part in ("word0 ", "word39", "xy", "漢z", "the end"):
             await see(pilot, app, part)
 
@@ -396,7 +397,7 @@ async def test_text_from_files_cannot_inject(tmp_path: Path, make_app: MakeApp) 
     queue.finish(row, "failed", evil, evil)
     app = make_app(tmp_path)
     async with running(app, (160, 50)) as pilot:
-        for key in "12345":
+        for key in "123456":
             await pilot.press(key)
             await settle(pilot, app)
             text = screen_text(app)

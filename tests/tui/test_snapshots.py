@@ -22,8 +22,8 @@ Compare = Callable[..., bool]
         pytest.param((120, 40), DARK, "1", id="overview"),
         pytest.param((80, 24), DARK, "1", id="overview-compact"),
         pytest.param((120, 40), LIGHT, "2", id="curves-light"),
-        pytest.param((80, 24), LIGHT, "4kk", id="failed-log-compact"),
-        pytest.param((120, 40), DARK, "5", id="facts"),
+        pytest.param((80, 24), LIGHT, "5kk", id="failed-log-compact"),
+        pytest.param((120, 40), DARK, "6", id="facts"),
         pytest.param((80, 24), DARK, "?", id="help"),
     ],
 )

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from tui.axes import time_text
+from tui.axes import XKind, time_text
 from tui.bars import Bars
 from tui.curves import CHARTS, ChartKind, part_name, shown_choices
 from tui.happenings import KINDS, happenings, near
 from tui.look import Look, Scale, Window, moved_to
-from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurvePanel, CurveStyle, note_of, title_of
+from tui.panels.chart_panel import CHART_HINTS, CHART_KEYS, ChartPanel
+from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurveStyle, note_of, title_of
 from tui.scene import Scene
 from tui.view import RunView
 from tui.widgets.chart import Chart
@@ -23,17 +23,10 @@ from tui.widgets.inked import Piece
 from tui.widgets.text_line import TextLine
 from tui.words import figure, joined, short_count
 
-# A key moves the picture by this share of itself.
-_PAN = 0.25
-_FAST = 10
 _LOWER = ("curves-2", "curves-3", "curves-4", "curves-5")
 
 
-def _hint(key: str, word: str, action: str) -> tuple[str, str, str]:
-    return key, word, f"screen.on_panel('{action}')"
-
-
-class CurvesPanel(CurvePanel):
+class CurvesPanel(ChartPanel):
     """Every curve of the chosen run."""
 
     PANEL = "curves"
@@ -45,22 +38,13 @@ class CurvesPanel(CurvePanel):
         *CURVE_KEYS,
         Binding("o", "shown", "Which losses", show=False),
         Binding("b", "class_curves", "Classes: bars or curves", show=False),
-        Binding("plus,equals_sign", "zoom(1)", "Zoom in", show=False),
-        Binding("minus", "zoom(-1)", "Zoom out", show=False),
-        Binding("0", "whole", "All of the run", show=False),
-        Binding("h", "pan(-1)", "Pan left", show=False),
-        Binding("l", "pan(1)", "Pan right", show=False),
-        Binding("c", "cursor", "Cursor that reads values", show=False),
-        Binding("left", "step(-1)", "Cursor left", show=False),
-        Binding("right", "step(1)", "Cursor right", show=False),
-        Binding("shift+left", f"step(-{_FAST})", "Cursor 10 left", show=False),
-        Binding("shift+right", f"step({_FAST})", "Cursor 10 right", show=False),
+        *CHART_KEYS,
         Binding("n", "happening(1)", "Cursor to next event", show=False),
         Binding("p", "happening(-1)", "Cursor to event before", show=False),
     ]
     HINTS = (
-        _hint("c", "cursor", "cursor"), _hint("+ -", "zoom", "zoom(1)"), _hint("v", "chart", "chart(1)"),
-        *CURVE_HINTS[:2], _hint("o", "which", "shown"), CURVE_HINTS[2], _hint("z", "large", "large"),
+        *CHART_HINTS, ("v", "chart", "screen.on_panel('chart(1)')"), *CURVE_HINTS[:2],
+        ("o", "which", "screen.on_panel('shown')"), CURVE_HINTS[2], ("z", "large", "screen.on_panel('large')"),
     )  # fmt: skip
 
     def __init__(self, style: CurveStyle) -> None:
@@ -69,7 +53,6 @@ class CurvesPanel(CurvePanel):
         self._reading = TextLine(id="curves-reading")
         self._lower = [Chart("", id=name) for name in _LOWER]
         self._at = 0
-        self._hover: float | None = None
         self._run_id = ""
 
     def compose(self) -> ComposeResult:
@@ -87,9 +70,9 @@ class CurvesPanel(CurvePanel):
         if view is None:
             return
         if view.run_id != self._run_id:
-            self._run_id, self._hover = view.run_id, None
-            self.look = replace(self.look, window=None, cursor=None)
-        look = self.look if self._hover is None else replace(self.look, cursor=self._hover)
+            self._run_id = view.run_id
+            self.forget_place()
+        look = self.seen
         place = f"{self._at + 1}/{len(CHARTS)}"
         self._show_chart(self._main, self._chart, view, look, place)
         for index, chart in enumerate(self._lower):
@@ -141,37 +124,6 @@ class CurvesPanel(CurvePanel):
             self.look = moved_to(self._view, before, self.look.kind)
         self.show_again()
 
-    def action_zoom(self, places: int) -> None:
-        """Closer or farther, around the cursor."""
-        self.look = self.look.zoomed(self._whole, places, self.look.cursor)
-        self.show_again()
-
-    def action_whole(self) -> None:
-        """All of it."""
-        self.look = replace(self.look, window=None)
-        self.show_again()
-
-    def action_pan(self, places: int) -> None:
-        """To one side."""
-        self.look = self.look.panned(self._whole, places * _PAN)
-        self.show_again()
-
-    def action_cursor(self) -> None:
-        """A cursor at the end of what is in sight, or none."""
-        end = (self.look.window or self._whole)[1]
-        self.look = replace(self.look, cursor=end if self.look.cursor is None else None)
-        self.show_again()
-
-    def action_step(self, columns: int) -> None:
-        """Move the cursor by columns of the picture, at least to the next step; pan where there is none."""
-        look, view = self.look, self._view
-        if look.cursor is None or view is None:
-            self.action_pan(1 if columns > 0 else -1)
-            return
-        low, high = look.window or self._whole
-        target = look.cursor + columns * (high - low) / max(1, self._main.num_columns - 1)
-        self._put_cursor(_snapped(view, look, self._chart, target, forward=columns > 0))
-
     def action_happening(self, places: int) -> None:
         """Put the cursor on what happened next, or before."""
         if self._view is None:
@@ -184,47 +136,34 @@ class CurvesPanel(CurvePanel):
         else:
             found = next((x for x in reversed(at) if start is None or x < start - 1e-6 * abs(start)), None)
         if found is not None:
-            self._put_cursor(found)
+            self.put_cursor(found)
 
-    def _put_cursor(self, x: float) -> None:
-        low, high = self._whole
-        x = min(max(x, low), high)
-        self.look = replace(self.look, cursor=x).showing(x, self._whole)
-        self.show_again()
+    # --- what the cursor and the window go by ---
 
-    # --- the mouse ---
+    @property
+    def main(self) -> Chart:
+        """The large chart."""
+        return self._main
 
-    @on(Chart.Pointed)
-    def _point(self, message: Chart.Pointed) -> None:
-        if self._view is None or (message.x is None and self._hover is None):
-            return
-        x = None if message.x is None else self._carried(message.kind, message.x)
-        self._hover = x
-        if message.is_click and x is not None:
-            self.look = replace(self.look, cursor=x)
-        self.show_again()
+    @property
+    def whole(self) -> Window:
+        """The range of the run's steps."""
+        return Scale(self._view, self.look.kind).whole() if self._view is not None else (0.0, 1.0)
 
-    @on(Chart.Wheeled)
-    def _wheel(self, message: Chart.Wheeled) -> None:
-        self.look = self.look.zoomed(self._whole, message.places, self._carried(message.kind, message.x))
-        self.show_again()
+    def snapped(self, target: float, *, forward: bool) -> float:
+        """The step, or epoch, nearest to a place."""
+        return target if self._view is None else _snapped(self._view, self.look, self._chart, target, forward=forward)
 
-    def _carried(self, kind: str, x: float) -> float:
+    def carried(self, kind: XKind, x: float) -> float:
         """A place of another chart's x axis on the large one's."""
         view = self._view
         if view is None or kind == self.look.kind:
             return x
-        return Scale(view, self.look.kind).at_step(Scale(view, "epoch").steps_at(x))
-
-    # --- the run ---
+        return Scale(view, self.look.kind).at_step(Scale(view, kind).steps_at(x))
 
     @property
     def _view(self) -> RunView | None:
         return self.scene.chosen if self.scene is not None else None
-
-    @property
-    def _whole(self) -> Window:
-        return Scale(self._view, self.look.kind).whole() if self._view is not None else (0.0, 1.0)
 
 
 def _snapped(view: RunView, look: Look, chart: ChartKind, target: float, *, forward: bool) -> float:

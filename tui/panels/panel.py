@@ -6,11 +6,21 @@ while it is open: opening a panel gives it the focus, and what it doesn't know t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.containers import Vertical
+from textual.message import Message
 
 from tui.scene import Scene
+
+
+@dataclass
+class RecipesWanted(Message):
+    """Recipes should be read; the app answers with the next scene."""
+
+    run_ids: tuple[str, ...]
 
 
 class Panel(Vertical, can_focus=True):
@@ -42,6 +52,13 @@ class Panel(Vertical, can_focus=True):
         """Show the same again, after a key has changed how."""
         if self.scene is not None:
             self.show(self.scene)
+
+    def want_recipes(self, run_ids: Iterable[str]) -> None:
+        """Ask for recipes that the scene hasn't got."""
+        known = self.scene.recipes if self.scene is not None else {}
+        missing = tuple(run_id for run_id in run_ids if run_id not in known)
+        if missing:
+            self.post_message(RecipesWanted(missing))
 
     def scroll_pages(self, pages: int) -> None:
         """Scroll by pages, where there is something to scroll."""

@@ -18,6 +18,7 @@ from textual.widgets import ContentSwitcher
 
 from tui.feed import PictureKey
 from tui.graphics import Graphics
+from tui.panels.compare import ComparePanel
 from tui.panels.curve_panel import CurveStyle
 from tui.panels.curves import CurvesPanel
 from tui.panels.facts import FactsPanel
@@ -83,6 +84,7 @@ class MainScreen(Screen[None]):
             OverviewPanel(style, graphics, self._previewing),
             CurvesPanel(style),
             PreviewsPanel(graphics, self._previewing),
+            ComparePanel(),
             LogPanel(),
             FactsPanel(),
         )

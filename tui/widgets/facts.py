@@ -11,12 +11,23 @@ from textual.widgets import Static
 from engine.errors import printable
 from engine.events import CheckpointEvent, MessageEvent, RecoveryEvent, RunEnded, RunStarted
 from tui.pyramid import Floats
+from tui.recipes import RecipeReading, Setting
 from tui.view import JournalEvent, RunView
 from tui.widgets.inked import Piece, inked_text
-from tui.words import NOTHING, bar, count, duration, joined, precision
+from tui.words import NOTHING, bar, count, duration, fit, joined, precision
 
 _BAR_WIDTH = 24
 _SPEED_STEPS = 100
+_LONGEST_VALUE = 44
+# Where a value came from -> sign and ink, and words.
+_ORIGIN_LOOKS = {
+    "recipe": ("•", "text"), "sweep": ("◆", "accent"), "base": ("↑", "val"), "command line": ("$", "rate"),
+    "default": ("", "muted"),
+}  # fmt: skip
+_ORIGIN_WORDS = {
+    "recipe": "", "sweep": "swept", "base": "from the recipe it extends", "command line": "set on the command line",
+    "default": "",
+}  # fmt: skip
 
 
 class Facts(Static):
@@ -26,9 +37,15 @@ class Facts(Static):
         super().__init__()
         self._shown = Text()
 
-    def show(self, view: RunView) -> None:
-        """Write it all anew."""
-        lines = [*_classes(view), *_data(view), *_journal(view)]
+    def show(self, view: RunView, recipe: RecipeReading | None, *, whole_recipe: bool) -> None:
+        """Write it all anew.
+
+        Args:
+            view: The run.
+            recipe: Its recipe; None while it is read.
+            whole_recipe: Whether values that are as by default are told as well.
+        """
+        lines = [*_classes(view), *_data(view), *_recipe(recipe, whole=whole_recipe), *_journal(view)]
         text = Text("\n").join(inked_text(self, line) for line in lines)
         text.no_wrap = False
         if text != self._shown:
@@ -71,6 +88,37 @@ def _data(view: RunView) -> list[list[Piece]]:
         ]
     told = [[(f"  {name:<10}", "muted"), (value, "text")] for name, value in facts if value]
     return [*_heading("The run"), *told, []] if told else []
+
+
+def _recipe(recipe: RecipeReading | None, *, whole: bool) -> list[list[Piece]]:
+    """The recipe's values; those that somebody chose stand out, with where they came from and what they replace."""
+    if recipe is None:
+        return []
+    if recipe.trouble:
+        return [*_heading("Recipe"), [(f"  {recipe.trouble}", "warning")], []]
+    chosen = [setting for setting in recipe.settings if setting.is_chosen]
+    shown = recipe.settings if whole else chosen
+    room = min(34, max((len(setting.key) for setting in shown), default=0))
+    heading = "Recipe, all of it" if whole else "Recipe, what it changes"
+    others = len(recipe.settings) - len(shown)
+    told = [_setting(setting, room) for setting in shown]
+    if not whole:
+        told.append([(f"    {others} others are as by default; d shows them", "muted")])
+    return [*_heading(heading), *told, []]
+
+
+def _setting(setting: Setting, room: int) -> list[Piece]:
+    sign, ink = _ORIGIN_LOOKS[setting.origin] if setting.is_chosen else ("", "muted")
+    value = fit(printable(setting.value), _LONGEST_VALUE)
+    line: list[Piece] = [
+        (f"  {sign or ' '} ", f"{ink}!"), (printable(setting.key).ljust(room), ink if setting.is_chosen else "muted"),
+        (f"  {value}", "strong" if setting.is_chosen else "text"),
+    ]
+    if setting.is_chosen:
+        default = f"default {fit(printable(setting.default), _LONGEST_VALUE)}" if setting.default else ""
+        words = joined([default, _ORIGIN_WORDS[setting.origin]])
+        line.append((f"  {words}" if words else "", "muted"))
+    return line
 
 
 def _speed(view: RunView) -> str:
