@@ -77,7 +77,8 @@ class Data:
 
 
 def chart(
-    title: str, series: Sequence[Data], *, x_end: float, y_end: float | None = None, mark: float | None = None
+    title: str, series: Sequence[Data], *, x_end: float, y_end: float | None = None, mark: float | None = None,
+    num_ticks: int = 4,
 ) -> Chart | None:
     """Lay series out; None when there is nothing to draw.
 
@@ -87,11 +88,12 @@ def chart(
         x_end: Epochs that the axis shows, from 0.
         y_end: Where the upright axis ends; None for what the series need, extremes left out.
         mark: The best epoch.
+        num_ticks: About how many marks the upright axis has.
     """
     known = [value for one in series for value in one.ys if value is not None and math.isfinite(value)]
     if not known or x_end <= 0:
         return None
-    ticks = nice_ticks(y_end if y_end is not None else _reach(series, known), 4)
+    ticks = nice_ticks(y_end if y_end is not None else _reach(series, known), num_ticks)
     top = y_end if y_end is not None else ticks[-1]
     stops = sorted({x for one in series if one.told for x in one.xs})
     return Chart(

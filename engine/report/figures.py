@@ -60,7 +60,7 @@ def charts_of(story: RunStory) -> list[Chart]:
         ),
         chart(
             "Learning rate", [Data("learning rate", story.series.epochs_at, story.series.lrs, "c6", told=False)],
-            x_end=x_end,
+            x_end=x_end, num_ticks=2,
         ),
     ]
     return [one for one in found if one is not None]

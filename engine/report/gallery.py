@@ -12,11 +12,13 @@ from engine.analysis.matching import Setting, match
 from engine.analysis.runfiles import Measured
 from engine.analysis.tables import Flags, Floats
 from engine.analysis.verdicts import judge
-from engine.report.photos import Album
+from engine.report.photos import Album, Photo
 
 # Boxes below this are noise that no one would set a threshold to.
 _LEAST_SCORE = 0.05
 _MOST_BOXES = 150
+# Usual width of a letter, in font sizes.
+_LETTER = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Box:
     kind: str
     words: str
     score: float | None
+    text_x: float
     text_y: float
 
 
@@ -166,21 +169,21 @@ def _choose(judged: _Judged, score: float) -> list[tuple[str, str, list[int]]]:
 
 
 def _shot(judged: _Judged, image: int, score: float, album: Album) -> Shot | None:
-    truth, found = judged.setting.truth, judged.setting.found
+    truth, found, names = judged.setting.truth, judged.setting.found, judged.setting.truth.class_names
     entry = truth.images[image]
     photo = album.add(Path(entry.path), (entry.width, entry.height)) if entry.path else None
     if photo is None:
         return None
-    font = round(max(photo.width, photo.height) / 42, 1)
+    font = round(max(photo.width, photo.height) / 48, 1)
     objects = np.flatnonzero((truth.image == image) & judged.demanded)
     rows = np.flatnonzero((found.image == image) & (found.score >= _LEAST_SCORE) & ~judged.excused)
     rows = rows[np.argsort(-found.score[rows])][:_MOST_BOXES]
     boxes = [
-        _box(truth.boxes_xywh[row], "object truth", f"{truth.class_names[truth.label[row]]}, missed", finder, font)
+        _box(truth.boxes_xywh[row], "object truth", f"{names[truth.label[row]]}, missed", finder, font, photo)
         for row, finder in zip(objects, judged.finder_score[objects], strict=True)
     ]
     boxes += [
-        _box(found.boxes_xywh[row], "right" if judged.right[row] else "wrong", _words(judged, row), score, font)
+        _box(found.boxes_xywh[row], "right" if judged.right[row] else "wrong", _words(judged, row), score, font, photo)
         for row, score in zip(rows[::-1], found.score[rows[::-1]], strict=True)
     ]
     shown = rows[found.score[rows] >= score]
@@ -197,7 +200,10 @@ def _words(judged: _Judged, row: int) -> str:
     return f"{name} {found.score[row]:.2f}" + (f" ({kind})" if kind else "")
 
 
-def _box(xywh: Floats, kind: str, words: str, score: float, font: float) -> Box:
+def _box(xywh: Floats, kind: str, words: str, score: float, font: float, photo: Photo) -> Box:
     x, y, width, height = (round(float(value), 1) for value in xywh)
+    # Words begin at the box's corner, and end within the photo.
+    text_x = max(0.0, min(x, photo.width - _LETTER * font * len(words)))
     text_y = y - 0.3 * font if y > 1.4 * font else y + 1.1 * font
-    return Box(x, y, width, height, kind, words, None if np.isnan(score) else float(score), round(text_y, 1))
+    known = None if np.isnan(score) else float(score)
+    return Box(x, y, width, height, kind, words, known, round(text_x, 1), round(text_y, 1))

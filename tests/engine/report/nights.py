@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine.analysis.runfiles import save_measured
+from engine.analysis.runfiles import EvaluationFiles, encode_measured, save_measured
 from engine.events import Event, EventLog, MessageEvent, Preview, PreviewEvent, RecoveryEvent, RunEnded
 from engine.forecast import Figures, Forecast
 from engine.recipe.load import recipe_hash
@@ -92,7 +92,9 @@ def keep_detections(
 ) -> None:
     """Leave ground truth and detections of these photos: most right, some wrong in every way there is."""
     random = np.random.default_rng(seed)
-    images, annotations, found = [], [], []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    found: list[dict[str, object]] = []
     for image, path in enumerate(photos, start=1):
         images.append({
             "id": image, "file_name": path.name, "path": str(path), "width": size[0], "height": size[1]
@@ -115,11 +117,13 @@ def keep_detections(
             if random.random() < 0.2:
                 found.append({**found[-1], "score": 0.31} if found else {})
         found.append({"image_id": image, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 0.4})
-    truth = {
+    truth: dict[str, object] = {
         "images": images, "annotations": annotations,
         "categories": [{"id": index + 1, "name": name} for index, name in enumerate(CLASS_NAMES)],
     }
-    save_measured(run_dir, "val", truth, [one for one in found if one], epoch=5)
+    detections = [one for one in found if one]
+    content = encode_measured(truth, detections, model=run_dir.run_id, split="val", epoch=5)
+    save_measured(EvaluationFiles.of_run(run_dir, "val"), content)
 
 
 def tracked_run(queue: RunQueue, folder: Path) -> RunDir:
