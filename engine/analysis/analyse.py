@@ -35,6 +35,13 @@ def analyse(
         source: Where both are from.
         speed: What was measured while detecting.
     """
+    return analysed(truth, found, source=source, speed=speed)[0]
+
+
+def analysed(
+    truth: GroundTruth, found: Detections, *, source: Source = _UNKNOWN, speed: Speed | None = None
+) -> tuple[Analysis, Resamples | None]:
+    """As `analyse`, and the resamples that its intervals are of; None with fewer than two images."""
     setting = Setting.of(truth, found)
     tables = count(setting)
     labels = range(len(truth.class_names))
@@ -46,7 +53,7 @@ def analyse(
     classes = tuple(_class_analysis(setting, tables, counts[label], label, drawn) for label in labels)
     curves = [one.f1_by_score for one in classes if one.f1_by_score is not None]
     voc = [one.voc_ap50 for one in classes if one.voc_ap50 is not None]
-    return Analysis(
+    analysis = Analysis(
         source=source, num_images=len(truth.images), num_objects=truth.num_demanded, num_detections=len(found),
         figures=tables.figures(), voc_ap50=float(np.mean(voc)) if voc else None, classes=classes, best=best,
         f1_by_score=_plain(np.mean(curves, axis=0)) if curves else None,
@@ -55,6 +62,7 @@ def analyse(
         errors=error_costs(setting, tables.matches, judge(setting, tables.matches)),
         intervals=_intervals(drawn, ("ap", "ap50", "ap75", "ar100")), num_resamples=num_drawn, speed=speed,
     )
+    return analysis, drawn
 
 
 def _intervals(drawn: Resamples | None, names: tuple[str, ...], label: int | None = None) -> dict[str, Interval]:

@@ -85,10 +85,15 @@ def photos_in(data: Path, split: SplitName | None, file: ModelFile, names: Seque
         RecipeError: The recipe can't be read.
         EngineError: Its classes aren't the model's (X310), or there are several splits (X309).
     """
-    name = f"data-{data.resolve().stem}" + (f"-{split}" if split else "")
+    name = name_of_data(data, split)
     if data.is_dir():
         return _photos_in_folder(data, split, file, names, name)
     return _photos_of_recipe(data, split or "val", names, name)
+
+
+def name_of_data(data: Path, split: SplitName | None) -> str:
+    """What an evaluation on other photos is called."""
+    return f"data-{data.resolve().stem}" + (f"-{split}" if split else "")
 
 
 def _photos_of_recipe(data: Path, split: SplitName, names: Sequence[str], name: str) -> Photos:

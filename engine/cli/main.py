@@ -42,6 +42,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("engine.cli.export", "Export a model as ONNX or TorchScript, or a bundle for a device."),
     "evaluate": ("engine.cli.evaluate", "Measure a model, or another tool's detections."),
     "track": ("engine.cli.track", "Tell TensorBoard, MLflow or Weights & Biases of runs."),
+    "compare": ("engine.cli.compare", "Rank runs, and tell whether their difference is more than luck."),
     "predict": ("engine.cli.predict", "Detect objects in images with a run's best model."),
     "replay": ("engine.cli.replay", "Repeat a step whose loss was spoilt."),
     "convert": ("engine.cli.convert", "Write a recipe's dataset in another format."),

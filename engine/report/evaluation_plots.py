@@ -6,6 +6,7 @@ And of several analyses: their curves over one another.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from engine.analysis.schema import Analysis, ClassAnalysis
 from engine.errors import printable
@@ -59,27 +61,54 @@ def draw_plots(analysis: Analysis, folder: Path) -> list[Path]:
     return paths
 
 
-def draw_comparison(analyses: Sequence[Analysis], names: Sequence[str], path: Path) -> None:
-    """Precision over recall and F1 over the threshold of several models, one colour each.
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A model's curves over its training; x is epochs done.
+
+    Attributes:
+        name: What to call the model.
+        epochs: Epochs that were measured.
+        ap: AP on the validation photos.
+        val_loss: Loss there.
+    """
+
+    name: str
+    epochs: Sequence[int]
+    ap: Sequence[float]
+    val_loss: Sequence[float]
+
+
+def draw_comparison(analyses: Sequence[Analysis], series: Sequence[Series], path: Path) -> None:
+    """Several models' curves over one another: training above, precision and F1 below.
 
     Raises:
         OSError: The disk is full.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.2), layout="constrained")
-    for place, (analysis, name) in enumerate(zip(analyses, names, strict=True)):
-        colour, style = _PALETTE[place % len(_PALETTE)], ("-", "--", ":")[place // len(_PALETTE) % 3]
-        precision = _mean_precision(analysis)
-        if precision is not None:
-            left.plot(_LEVELS, precision, color=colour, linestyle=style, linewidth=2,
-                      label=f"{name}  AP50 {analysis.figures.ap50:.3f}")
+    figure, ((ap, loss), (precision, f1)) = plt.subplots(2, 2, figsize=(12, 9), layout="constrained")
+    for place, (analysis, one) in enumerate(zip(analyses, series, strict=True)):
+        style: dict[str, Any] = {
+            "color": _PALETTE[place % len(_PALETTE)], "linestyle": ("-", "--", ":")[place // len(_PALETTE) % 3],
+            "linewidth": 2, "label": printable(one.name),
+        }
+        marked = {**style, "marker": "o", "markersize": 4}
+        ap.plot(one.epochs, one.ap, **marked)
+        loss.plot(one.epochs, one.val_loss, **marked)
+        mean = _mean_precision(analysis)
+        if mean is not None:
+            precision.plot(_LEVELS, mean, **style)
         if analysis.f1_by_score:
-            right.plot(_LEVELS, analysis.f1_by_score, color=colour, linestyle=style, linewidth=2, label=name)
-            if analysis.best:
-                right.plot([analysis.best.score], [analysis.best.f1], "o", color=colour, markersize=6)
-    _dress(left, "recall", "precision, mean over classes, IoU 0.50")
-    _dress(right, "least score", "F1, mean over classes")
-    for axes in (left, right):
-        _legend(axes, "lower left" if axes is left else "lower center")
+            f1.plot(_LEVELS, analysis.f1_by_score, **style)
+        if analysis.best:
+            f1.plot([analysis.best.score], [analysis.best.f1], "o", color=style["color"], markersize=6)
+    for axes, label in ((ap, "AP while training"), (loss, "validation loss while training")):
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(visible=True, alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    _dress(precision, "recall", "precision at IoU 0.50, mean over classes")
+    _dress(f1, "least score that counts", "F1 at IoU 0.50, mean over classes")
+    _legend(precision, "lower left")
     _save(figure, path)
 
 
