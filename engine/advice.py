@@ -1,8 +1,8 @@
 """What a run's loss curve says about it, and what to change: flat, jumping, rising, overfitting and the like.
 
-Pure. The training loss is judged by means over stretches of steps, since single steps are noisy whatever the learning
-rate; the validation loss and AP by epochs. The thresholds were set on real curves of small datasets; they are meant to
-speak seldom rather than wrongly.
+Pure but for `read_advice`. The training loss is judged by means over stretches of steps, since single steps are noisy
+whatever the learning rate; the validation loss and AP by epochs. The thresholds were set on synthetic curves and looked
+at on real ones of small datasets; they are meant to speak seldom rather than wrongly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Literal
 
-from engine.events import EpochEvent, Event, RecoveryEvent, RunStarted, StepEvent
+from engine.events import EpochEvent, Event, EventTail, RecoveryEvent, RunStarted, StepEvent
+from engine.rundir import RunDir
 
 Shape = Literal["too short", "fine", "flat", "jumping", "rising", "overfitting", "not yet converged"]
 
@@ -106,6 +107,15 @@ def advise(curve: Curve) -> Advice:
         if advice is not None:
             return advice
     return Advice("fine", f"a smooth downward curve that plateaus: {_from_to(stretches)}{_best(curve)}")
+
+
+def read_advice(run_dir: RunDir) -> Advice | None:
+    """What the loss curve of a run says; None where its events can't be read, or there is no step yet."""
+    try:
+        curve = read_curve(EventTail(run_dir.events).read_all())
+    except OSError:
+        return None
+    return advise(curve) if curve.step_losses else None
 
 
 def _stretches(losses: Sequence[float]) -> list[float]:

@@ -49,7 +49,9 @@ def command(recipe: Path, key: str | None, overrides: tuple[str, ...], runs_dir:
 def _print_run(name: str, runs_dir: Path) -> None:
     import time
 
+    from engine.advice import read_advice
     from engine.cli.choosing import read_board_or_fail
+    from engine.rundir import RunDir
     from engine.selection import select
     from engine.standing import explain_run, progress_of
 
@@ -60,6 +62,11 @@ def _print_run(name: str, runs_dir: Path) -> None:
             _print(f"  {reason.words}")
             if reason.fix:
                 _print(f"    {reason.fix}", style="dim")
+        advice = read_advice(RunDir(runs_dir / row.run))
+        if advice is not None:
+            _print(f"  {advice.words}")
+            if advice.fix:
+                _print(f"    {advice.fix}", style="dim")
 
 
 def _print(text: str, *, remark: str = "", width: int = 0, style: str = "") -> None:

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.advice import advise, read_curve
+from engine.advice import read_advice
 from engine.cli.detach import SupervisorLog, become_detached, launch
 from engine.cli.options import count
 from engine.cli.printing import console
 from engine.clock import next_time
-from engine.events import EventTail
 from engine.executors.places import make_places
 from engine.night import NightSteward
 from engine.nightreport import report_night
@@ -329,15 +328,6 @@ def _work(
     return _conclude(queue, shown.executed, waited_for, stop, report, refused=refused, is_late=is_late)
 
 
-def advice_on(run_dir: RunDir) -> str:
-    """What a run's loss curve calls for; "" where all is well."""
-    try:
-        advice = advise(read_curve(EventTail(run_dir.events).read_all()))
-    except OSError:
-        return ""
-    return "" if advice.is_good else f"{advice.words}. {advice.fix}"
-
-
 def until_of(queue: RunQueue, manner: Manner) -> float | None:
     """When work ends: as asked, else as it was asked of a night that was cut short."""
     if manner.until == NEVER:
@@ -388,8 +378,8 @@ def _conclude(
         if row.state == "failed":
             out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
             out.print(f"  {what_to_do(row)}", soft_wrap=True)
-        elif row.state == "finished" and (advice := advice_on(RunDir(queue.runs_dir / row.run))):
-            out.print(f"  {row.run}: {advice}", soft_wrap=True)
+        elif row.state == "finished" and (advice := read_advice(RunDir(queue.runs_dir / row.run))) and advice.fix:
+            out.print(f"  {row.run}: {advice.words}. {advice.fix}", soft_wrap=True)
     if report is not None:
         out.print(f"report: {report}", soft_wrap=True)
     if is_late:

@@ -57,6 +57,11 @@ def test_without_runs_there_is_nothing_to_report(engine: Ask, arguments: tuple[s
     assert code in answer.err
 
 
+def test_a_run_explained_tells_its_curve(runs: Path, engine: Ask) -> None:
+    answer = engine("explain", "1")
+    assert "smooth downward curve that plateaus" in answer.out
+
+
 def work_off(folder: Path, *names: str) -> str:
     command = [sys.executable, "-m", "tests.fakecrew", "--plain", *names]
     environment = {**process_environment(), "FAKE_STEP_S": "0", "FAKE_STEPS": "40"}
