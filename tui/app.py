@@ -15,6 +15,8 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from engine.errors import printable
+from engine.standing import Board
+from tui.asking import Outcome, carry_out
 from tui.feed import (
     Change,
     Feed,
@@ -27,12 +29,15 @@ from tui.feed import (
     RecipeChange,
     RunChange,
 )
+from tui.gauges import Gauges
 from tui.graphics import Graphics
 from tui.panels.compare import RunsCompared
 from tui.panels.panel import RecipesWanted
+from tui.overseer import BoardChange, GaugesChange
 from tui.panels.previews import PictureWanted
 from tui.recipes import RecipeReading
 from tui.scene import Scene
+from tui.screens.control import Asked
 from tui.screens.main import MainScreen
 from tui.theme import DARK, LIGHT, THEMES
 from tui.view import RunView
@@ -40,6 +45,17 @@ from tui.widgets.queue import QueueList
 
 # A redraw costs tens of kilobytes over SSH; more than one a second shows nobody anything more.
 _REDRAW_S = 1.0
+
+
+# Of what became of many runs, so many are told one by one.
+_MOST_TOLD = 5
+
+
+@dataclass
+class Answered(Message):
+    """What became of something that was asked of the queue."""
+
+    outcome: Outcome
 
 
 class FeedSpoke(Message):
@@ -53,9 +69,11 @@ class WatchApp(App[None]):
         runs_dir: The runs folder; it may be missing.
         graphics: How pictures are drawn in this terminal.
         theme: Name of one of our themes.
+        only: The one run of the folder to show; "" for all.
         clock: Seconds since 1970; tests stop it.
         pause_s: Rest between two looks at the runs folder.
         redraw_s: Least time between two redraws.
+        read_gauges: What tells how the machine does; None for this machine's own gauges.
     """
 
     CSS_PATH = "watch.tcss"
@@ -66,9 +84,11 @@ class WatchApp(App[None]):
         runs_dir: Path,
         graphics: Graphics = "halfblock",
         theme: str = DARK,
+        only: str = "",
         clock: Callable[[], float] = time.time,
         pause_s: float = 0.5,
         redraw_s: float = _REDRAW_S,
+        read_gauges: Callable[[], Gauges] | None = None,
     ) -> None:
         super().__init__()
         for ours in THEMES:
@@ -84,7 +104,10 @@ class WatchApp(App[None]):
         self._chosen: str | None = None
         self._was_picked = False
         self._marked: frozenset[str] = frozenset()
-        self._feed = FeedThread(Feed(runs_dir), self._hear, pause_s)
+        self._board = Board()
+        self._gauges = Gauges()
+        self._runs_dir = runs_dir
+        self._feed = FeedThread(Feed(runs_dir, only, clock, read_gauges), self._hear, pause_s)
         self._main = MainScreen(f"{runs_dir}/", graphics)
         self._redraw_s = redraw_s
         self._drawn_at = 0.0
@@ -130,11 +153,14 @@ class WatchApp(App[None]):
     @on(FeedSpoke)
     def _take_news(self) -> None:
         self._is_told = False
-        is_urgent = False
+        is_urgent, is_seen = False, self._main.watches_machine
         with contextlib.suppress(queue.Empty):
             while True:
-                is_urgent |= self._take(self._news.get_nowait())
-        self._draw_soon(at_once=is_urgent)
+                change = self._news.get_nowait()
+                is_urgent |= self._take(change)
+                is_seen |= not isinstance(change, GaugesChange)
+        if is_seen:
+            self._draw_soon(at_once=is_urgent)
 
     def _take(self, change: Change) -> bool:
         """Keep what was told; returns whether somebody waits to see it."""
@@ -158,6 +184,10 @@ class WatchApp(App[None]):
                 return True
             case PictureChange(key, image, trouble):
                 self._main.show_picture(key, image, trouble)
+            case BoardChange(board):
+                self._board = board
+            case GaugesChange(gauges):
+                self._gauges = gauges
             case FeedFailure(error):
                 self.failure = error
                 self.exit(return_code=1)
@@ -195,6 +225,8 @@ class WatchApp(App[None]):
                 self._clock(),
                 self._marked & self._views.keys(),
                 self._recipes,
+                self._board,
+                self._gauges,
             )
         )
 
@@ -239,6 +271,27 @@ class WatchApp(App[None]):
     def _compare(self, message: RunsCompared) -> None:
         self._compared = frozenset(message.run_ids)
         self._feed.compare(message.run_ids)
+    # --- what is asked of runs ---
+
+    @on(Asked)
+    def _carry_out(self, message: Asked) -> None:
+        """Do it in a thread: a writer may hold the queue for moments."""
+        request = message.request
+
+        def work() -> None:
+            self.post_message(Answered(carry_out(self._runs_dir, request)))
+
+        self.run_worker(work, thread=True, group="control")
+
+    @on(Answered)
+    def _tell(self, message: Answered) -> None:
+        outcome = message.outcome
+        if outcome.done:
+            self.notify(_shortened(outcome.done), markup=False)
+        if outcome.refused:
+            self.notify(_shortened(outcome.refused), title="Not done", severity="warning", timeout=10, markup=False)
+        for note in outcome.notes:
+            self.notify(note, severity="warning", timeout=10, markup=False)
 
     # --- keys and commands ---
 
@@ -273,3 +326,8 @@ class WatchApp(App[None]):
             yield SystemCommand(
                 printable(f"Run {run}"), view.state, lambda run_id=run: self._pick(QueueList.Chosen(run_id))
             )
+
+
+def _shortened(lines: tuple[str, ...]) -> str:
+    more = len(lines) - _MOST_TOLD
+    return "\n".join([*lines[:_MOST_TOLD], *([f"and {more} more"] if more > 0 else [])])

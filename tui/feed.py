@@ -18,7 +18,9 @@ from PIL.Image import Image
 
 from engine.queuereader import QueueReading, read_queue
 from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, list_run_dirs, run_number
+from tui.gauges import Gauges
 from tui.logtail import LogTail
+from tui.overseer import BoardChange, GaugesChange, Overseer
 from tui.pictures import PictureShelf
 from tui.recipes import RecipeReading, read_recipe
 from tui.runreader import RunReader, is_held
@@ -44,6 +46,8 @@ class Fleet:
     """Why the queue can't be read; "" when it can or when there is none."""
     is_paused: bool = False
     """Whether nothing new is started until somebody unpauses the queue."""
+    has_queue: bool = False
+    """Whether there is a queue; without one there is nothing to control."""
     is_supervised: bool = False
     """Whether an `engine run` is at work on the queue."""
     is_known: bool = False
@@ -106,7 +110,9 @@ class FeedFailure:
     error: BaseException
 
 
-Change = RunChange | FleetChange | LogChange | PictureChange | RecipeChange | FeedFailure
+Change = (
+    RunChange | FleetChange | LogChange | PictureChange | RecipeChange | BoardChange | GaugesChange | FeedFailure
+)
 
 
 # --- the queue ---
@@ -143,10 +149,18 @@ class Feed:
 
     Args:
         runs_dir: The runs folder; it may be missing.
+        only: The one run to read; "" for all.
+        clock: Seconds since 1970; tests stop it.
+        read_gauges: What tells how the machine does; None for this machine's own gauges.
     """
 
-    def __init__(self, runs_dir: Path) -> None:
+    def __init__(
+        self, runs_dir: Path, only: str = "", clock: Callable[[], float] = time.time,
+        read_gauges: Callable[[], Gauges] | None = None,
+    ) -> None:
         self.runs_dir = runs_dir
+        self._only = only
+        self._overseer = Overseer(runs_dir, clock, read_gauges)
         self._queue = _QueueReader(runs_dir)
         self._readers: dict[str, RunReader] = {}
         self._reading: QueueReading | None = None
@@ -205,6 +219,8 @@ class Feed:
         yield from self._log_change()
         yield from self._look_at_runs(now)
         yield from self._save_memory()
+        progress = {run_id: reader.view.progress for run_id, reader in self._readers.items()}
+        yield from self._overseer.look(reading, progress, now, is_supervised=self._is_supervised)
         yield from self._fleet_change(reading, is_read=self.is_read)
 
     def _rows(self, reading: QueueReading) -> Iterator[RunChange]:
@@ -260,6 +276,8 @@ class Feed:
             return
         self._dirs, self._reading = dirs, reading
         known = sorted({*dirs, *reading.rows}, key=lambda run_id: (run_number(run_id) or 0, run_id))
+        if self._only:
+            known = [self._only]
         self._readers = {
             run_id: self._readers.get(run_id) or RunReader(RunDir(self.runs_dir / run_id)) for run_id in known
         }
@@ -281,6 +299,7 @@ class Feed:
             run_ids=tuple(self._readers),
             trouble=reading.trouble,
             is_paused=reading.paused is not None,
+            has_queue=bool(reading.rows) or bool(reading.trouble),
             is_supervised=self._is_supervised,
             is_known=all(reader.is_known for reader in self._readers.values()),
             is_read=is_read or (self._fleet is not None and self._fleet.is_read),

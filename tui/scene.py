@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from engine.standing import Board
 from tui.feed import Fleet
 from tui.recipes import RecipeReading
+from tui.gauges import Gauges
 from tui.view import RunView
 
 
@@ -22,6 +24,8 @@ class Scene:
         now: Seconds since 1970.
         marked: Ids of the runs that were marked, to act on together or to compare.
         recipes: The recipes that panels asked for, by run; see `panels.panel.RecipesWanted`.
+        board: Where the unfinished runs stand.
+        gauges: How the machine does.
     """
 
     fleet: Fleet
@@ -31,3 +35,5 @@ class Scene:
     now: float
     marked: frozenset[str] = field(default=frozenset())
     recipes: Mapping[str, RecipeReading] = field(default_factory=dict)
+    board: Board = field(default=Board())
+    gauges: Gauges = field(default=Gauges())

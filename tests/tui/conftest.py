@@ -12,8 +12,16 @@ import pytest
 from engine.rundir import SUPERVISOR_LOCK, RunDir
 from tests.tui.build import EVENING, an_evening
 from tui.app import WatchApp
+from tui.gauges import Gauges, GpuGauge
 from tui.graphics import Graphics
 from tui.theme import DARK
+
+# A machine that doesn't change.
+GAUGES = Gauges(
+    load=0.62, num_cores=16, used_bytes=18_400_000_000, total_bytes=64_000_000_000, disk_free_bytes=212_000_000_000,
+    supervised_since=EVENING - 7200,
+    gpus=(GpuGauge(0, "RTX 4070", 0.97, 8_100_000_000, 12_900_000_000, 71),),
+)  # fmt: skip
 
 # Locks are held by another process: looking at one's own lock would give it away (POSIX).
 _HOLDER = """
@@ -71,6 +79,9 @@ def make_app() -> Callable[..., WatchApp]:
     """Builds dashboards that are quick and whose clock stands."""
 
     def make(runs_dir: Path, graphics: Graphics = "halfblock", theme: str = DARK) -> WatchApp:
-        return WatchApp(runs_dir, graphics, theme, clock=lambda: EVENING + 780, pause_s=0.05, redraw_s=0.05)
+        return WatchApp(
+            runs_dir, graphics, theme, clock=lambda: EVENING + 780, pause_s=0.05, redraw_s=0.05,
+            read_gauges=lambda: GAUGES,
+        )  # fmt: skip
 
     return make

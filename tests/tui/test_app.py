@@ -16,7 +16,7 @@ from engine.rundir import RunDir
 from engine.runqueue import RunQueue
 from tests.tui.build import EVENING, Course, claim, enqueue, events_of, part_of_epoch, write_events
 from tui.app import WatchApp
-from tui.screens.help import HelpScreen
+from tui.screens.help import HelpScreen, key_words
 from tui.screens.main import MainScreen
 from tui.theme import DARK, LIGHT
 from tui.widgets.log import LogView
@@ -88,7 +88,7 @@ async def test_the_running_run_is_shown_first(evening: Path, make_app: MakeApp) 
 async def test_every_size_works(evening: Path, make_app: MakeApp, size: tuple[int, int]) -> None:
     app = make_app(evening)
     async with running(app, size) as pilot:
-        for key in "123456":
+        for key in "1234567":
             await pilot.press(key)
         await settle(pilot, app)
 
@@ -135,7 +135,7 @@ async def test_runs_are_marked(evening: Path, make_app: MakeApp) -> None:
     async with running(app) as pilot:
         await pilot.press("space", "k", "space")
         await see(pilot, app, "•– 0003")
-        scene = app._main._scene
+        scene = app._main.scene
         assert scene is not None
         assert scene.marked == {"0003-desk-ssdlite", "0004-desk-r50"}
         await pilot.press("space")
@@ -145,12 +145,12 @@ async def test_runs_are_marked(evening: Path, make_app: MakeApp) -> None:
 async def test_panels(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     panels = [
-        ("2", "curves", "Learning rate by step"),
-        ("3", "pictures", "epoch 12 · latest · image 1/4 · IMG_0088.jpg"),
-        ("4", "compare", "the chosen run and the best other finished run"),
-        ("5", "log", "evaluating: 100%"),
-        ("6", "facts", "AP by class, epoch 12"),
-        ("1", "overview", "Loss by step"),
+        ("3", "curves", "Learning rate by step"),
+        ("4", "pictures", "epoch 12 · latest · image 1/4 · IMG_0088.jpg"),
+        ("5", "compare", "the chosen run and the best other finished run"),
+        ("6", "log", "evaluating: 100%"),
+        ("7", "facts", "AP by class, epoch 12"),
+        ("2", "overview", "Loss by step"),
     ]
     async with running(app) as pilot:
         for key, panel, words in panels:
@@ -162,7 +162,7 @@ async def test_panels(evening: Path, make_app: MakeApp) -> None:
 async def test_scrubbing_through_the_epochs(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app) as pilot:
-        await pilot.press("3", "left", "left")
+        await pilot.press("4", "left", "left")
         await settle(pilot, app)
         await see(pilot, app, "epoch 10 · image 1/4")
         await pilot.press("n")
@@ -179,7 +179,7 @@ async def test_a_missing_picture_says_so(evening: Path, make_app: MakeApp) -> No
     shutil.rmtree(evening / "0004-desk-r50" / "previews")
     app = make_app(evening)
     async with running(app) as pilot:
-        await pilot.press("3")
+        await pilot.press("4")
         await settle(pilot, app)
         await see(pilot, app, "the file is gone")
 
@@ -187,7 +187,7 @@ async def test_a_missing_picture_says_so(evening: Path, make_app: MakeApp) -> No
 async def test_pictures_can_be_switched_off(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening, graphics="none")
     async with running(app) as pilot:
-        await pilot.press("3")
+        await pilot.press("4")
         await settle(pilot, app)
         await see(pilot, app, "switched off")
 
@@ -235,7 +235,7 @@ async def test_themes(evening: Path, make_app: MakeApp) -> None:
 async def test_tab_goes_through_the_panels(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app, (120, 20)) as pilot:
-        for keys, panel in (("tab", "curves"), ("tab", "pictures"), ("shift+tab", "curves"), ("6", "facts")):
+        for keys, panel in (("tab", "curves"), ("tab", "pictures"), ("shift+tab", "curves"), ("7", "facts")):
             await pilot.press(keys)
             await until(pilot, lambda panel=panel: app.screen.query_one(f"#{panel}").display, panel)
             assert app.screen.query_one(f"#{panel}").has_focus
@@ -244,7 +244,7 @@ async def test_tab_goes_through_the_panels(evening: Path, make_app: MakeApp) -> 
 async def test_paging_scrolls_the_panel(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app, (120, 20)) as pilot:
-        await pilot.press("5")
+        await pilot.press("6")
         await settle(pilot, app)
         log = app.screen.query_one("#log-lines", LogView)
         await until(pilot, lambda: log.scroll_offset.y == log.max_scroll_y > 0, "at the end")
@@ -255,9 +255,10 @@ async def test_paging_scrolls_the_panel(evening: Path, make_app: MakeApp) -> Non
         await until(pilot, lambda: log.scroll_offset.y == end, "scrolled down")
 
 
-async def test_help_lists_every_key(evening: Path, make_app: MakeApp) -> None:
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_help_lists_every_key(evening: Path, make_app: MakeApp, size: tuple[int, int]) -> None:
     app = make_app(evening)
-    async with running(app, (80, 24)) as pilot:
+    async with running(app, size) as pilot:
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         text = screen_text(app)
@@ -265,9 +266,14 @@ async def test_help_lists_every_key(evening: Path, make_app: MakeApp) -> None:
             await pilot.press("pagedown")
             await pilot.pause()
             text += screen_text(app)
-        for binding in MainScreen.BINDINGS:
+        bindings = [*MainScreen.BINDINGS, *(binding for panel in app._main.panels for binding in panel.BINDINGS)]
+        for binding in bindings:
             assert isinstance(binding, Binding)
-            assert binding.description in text
+            if not binding.action.startswith("digit("):
+                assert binding.description in text
+                assert key_words(binding.key) in text
+        for panel in app._main.panels:
+            assert not panel.BINDINGS or f"{panel.TITLE} panel" in text
         await pilot.press("escape")
         assert isinstance(app.screen, MainScreen)
 
@@ -320,7 +326,7 @@ async def test_runs_vanish_by_themselves(evening: Path, make_app: MakeApp) -> No
         await see(pilot, app, "desk-r50-lr01")
 
 
-@pytest.mark.parametrize("panel", ["1", "3", "4", "5"])
+@pytest.mark.parametrize("panel", ["1", "2", "4", "5", "6"])
 async def test_the_whole_folder_vanishes(evening: Path, make_app: MakeApp, panel: str) -> None:
     app = make_app(evening)
     async with running(app, (80, 24)) as pilot:
@@ -347,7 +353,7 @@ async def test_a_long_name_leaves_the_figures_their_room(
 async def test_a_small_screen_tells_what_was_found(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app, (80, 24)) as pilot:
-        await pilot.press("3")
+        await pilot.press("4")
         await see(pilot, app, " found, ")
         await see(pilot, app, "epoch 12 · latest · image 1/4")
 
@@ -357,7 +363,7 @@ async def test_long_log_lines_are_wrapped(evening: Path, make_app: MakeApp) -> N
     (evening / "0004-desk-r50" / "worker.log").write_text(f"{words} {'x' * 120}y 漢字{'漢' * 60}z\nthe end\n")
     app = make_app(evening)
     async with running(app, (80, 24)) as pilot:
-        await pilot.press("5")
+        await pilot.press("6")
         for part in ("word0 ", "word39", "xy", "漢z", "the end"):
             await see(pilot, app, part)
 
@@ -397,7 +403,7 @@ async def test_text_from_files_cannot_inject(tmp_path: Path, make_app: MakeApp) 
     queue.finish(row, "failed", evil, evil)
     app = make_app(tmp_path)
     async with running(app, (160, 50)) as pilot:
-        for key in "123456":
+        for key in "1234567":
             await pilot.press(key)
             await settle(pilot, app)
             text = screen_text(app)

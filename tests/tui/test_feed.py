@@ -25,6 +25,7 @@ from tui.feed import (
     PictureKey,
     RunChange,
 )
+from tui.gauges import Gauges
 from tui.view import RunView
 
 
@@ -32,7 +33,7 @@ class Listener:
     """Asks a feed and keeps the latest of everything; time passes only here."""
 
     def __init__(self, runs_dir: Path) -> None:
-        self.feed = Feed(runs_dir)
+        self.feed = Feed(runs_dir, read_gauges=Gauges)
         self.now = 0.0
         self.fleet = Fleet()
         self.views: dict[str, RunView] = {}

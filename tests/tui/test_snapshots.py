@@ -19,11 +19,11 @@ Compare = Callable[..., bool]
 @pytest.mark.parametrize(
     ("size", "theme", "keys"),
     [
-        pytest.param((120, 40), DARK, "1", id="overview"),
-        pytest.param((80, 24), DARK, "1", id="overview-compact"),
-        pytest.param((120, 40), LIGHT, "2", id="curves-light"),
-        pytest.param((80, 24), LIGHT, "5kk", id="failed-log-compact"),
-        pytest.param((120, 40), DARK, "6", id="facts"),
+        pytest.param((120, 40), DARK, "2", id="overview"),
+        pytest.param((80, 24), DARK, "2", id="overview-compact"),
+        pytest.param((120, 40), LIGHT, "3", id="curves-light"),
+        pytest.param((80, 24), LIGHT, "6kk", id="failed-log-compact"),
+        pytest.param((120, 40), DARK, "7", id="facts"),
         pytest.param((80, 24), DARK, "?", id="help"),
     ],
 )

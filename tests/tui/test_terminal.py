@@ -131,7 +131,7 @@ def test_a_terminal_that_tells_no_size_or_answers_no_questions(terminal: Termina
 )
 def test_pictures_reach_the_terminal(terminal: Terminal, sequence: bytes) -> None:
     assert terminal.read(b"desk-r50")
-    os.write(terminal.ours, b"3")
+    os.write(terminal.ours, b"4")
     assert terminal.read(sequence)
     os.write(terminal.ours, b"q")
     assert terminal.wait() == 0

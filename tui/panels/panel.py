@@ -32,6 +32,8 @@ class Panel(Vertical, can_focus=True):
     """Its name in the row of tabs and in the palette."""
     IS_WHOLE: ClassVar[bool] = False
     """Whether it takes the whole screen, with neither the list of runs nor the chosen run's header beside it."""
+    WATCHES_MACHINE: ClassVar[bool] = False
+    """Whether it shows how the machine does, and is shown again when that changes."""
     HINTS: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     """Key, word and action of the keys that the last line names while it is open."""
 

@@ -6,14 +6,15 @@ has is the panel's own (`tui/panels`); a new panel is a file there and a line in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from PIL.Image import Image
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from tui.feed import PictureKey
@@ -26,19 +27,22 @@ from tui.panels.log import LogPanel
 from tui.panels.overview import OverviewPanel
 from tui.panels.panel import Panel
 from tui.panels.previews import PreviewKeys, PreviewsPanel
+from tui.panels.queue import QueuePanel
 from tui.previewing import Previewing
 from tui.scene import Scene
+from tui.screens.control import ControlScreen
 from tui.screens.help import HelpScreen
 from tui.view import RunView
 from tui.widgets.key_line import KeyLine
 from tui.widgets.queue import QueueList
+from tui.widgets.queue_table import QueueTable
 from tui.widgets.run_header import RunHeader
 from tui.widgets.tabs import PanelTabs, Tab
 from tui.widgets.top_bar import TopBar
 from tui.widgets.welcome import Welcome
 
 
-class MainScreen(Screen[None]):
+class MainScreen(ControlScreen):
     """Queue, run header and panels.
 
     Args:
@@ -71,16 +75,16 @@ class MainScreen(Screen[None]):
         """Every part is there; something may be shown."""
 
     def __init__(self, runs_dir: str, graphics: Graphics) -> None:
-        super().__init__()
-        self._scene: Scene | None = None
-        self._runs_dir = runs_dir
+        super().__init__(runs_dir)
         self._previewing = Previewing()
         self.panels: tuple[Panel, ...] = self._make_panels(graphics)
         self._open: Panel = self.panels[0]
+        self._has_opened = False
 
     def _make_panels(self, graphics: Graphics) -> tuple[Panel, ...]:
         style = CurveStyle()
         return (
+            QueuePanel(),
             OverviewPanel(style, graphics, self._previewing),
             CurvesPanel(style),
             PreviewsPanel(graphics, self._previewing),
@@ -91,7 +95,7 @@ class MainScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Lay the parts out."""
-        yield TopBar(self._runs_dir)
+        yield TopBar(self.runs_dir)
         with Horizontal(id="body"):
             yield QueueList(id="queue")
             with Vertical(id="run"):
@@ -99,11 +103,12 @@ class MainScreen(Screen[None]):
                 yield PanelTabs([Tab(panel.PANEL, panel.TITLE) for panel in self.panels])
                 with ContentSwitcher(initial=self._open.PANEL, id="panels"):
                     yield from self.panels
-            yield Welcome(self._runs_dir)
+            yield Welcome(self.runs_dir)
         yield KeyLine(self._open.HINTS)
 
     def on_mount(self) -> None:
         """The keys begin at the panel that is open."""
+        self.set_class(self._open.IS_WHOLE, "-whole")
         self._open.focus()
         self.post_message(self.Ready())
 
@@ -121,8 +126,9 @@ class MainScreen(Screen[None]):
 
     def show(self, scene: Scene) -> None:
         """Show the state of things."""
-        self._scene = scene
-        self.query_one(TopBar).show(scene.fleet, scene.views, scene.now)
+        self.scene = scene
+        self._open_first(scene)
+        self.query_one(TopBar).show(scene)
         if self.has_class("-empty") != (not scene.views):
             self.set_class(not scene.views, "-empty")
             # Some terminals kept what was there (pictures in pixels most of all) until the next resize.
@@ -131,6 +137,20 @@ class MainScreen(Screen[None]):
         if scene.chosen is not None:
             self.query_one(RunHeader).show(scene.chosen, scene.now)
         self._open.take(scene)
+
+    def _open_first(self, scene: Scene) -> None:
+        """Begin with the run at work where there is one, else with the queue."""
+        if self._has_opened or not scene.views:
+            return
+        is_busy = any(view.is_active for view in scene.views)
+        if is_busy and self._open.IS_WHOLE:
+            self.action_panel("overview")
+        self._has_opened = is_busy or scene.fleet.is_read
+
+    @property
+    def watches_machine(self) -> bool:
+        """Whether how the machine does is in sight."""
+        return self._open.WATCHES_MACHINE
 
     def show_picture(self, key: PictureKey, image: Image | None, trouble: str) -> None:
         """A picture that was asked for has come, unless another one was asked for since."""
@@ -141,7 +161,7 @@ class MainScreen(Screen[None]):
 
     def action_move(self, places: int) -> None:
         """Choose another run."""
-        scene = self._scene
+        scene = self.scene
         if scene is None or not scene.views:
             return
         runs = [view.run_id for view in scene.views]
@@ -152,7 +172,7 @@ class MainScreen(Screen[None]):
 
     def action_mark(self) -> None:
         """Mark the chosen run, or take its mark away."""
-        scene = self._scene
+        scene = self.scene
         if scene is not None and scene.chosen is not None:
             self.post_message(QueueList.Marked(scene.marked ^ {scene.chosen.run_id}))
 
@@ -163,19 +183,25 @@ class MainScreen(Screen[None]):
 
     def action_panel(self, panel: str) -> None:
         """Open a panel."""
+        self._has_opened = True
         self._open = next(one for one in self.panels if panel == one.PANEL)
         self.query_one("#panels", ContentSwitcher).current = panel
         self.query_one(PanelTabs).show(panel)
         self.query_one(KeyLine).show(self._open.HINTS)
         self.set_class(self._open.IS_WHOLE, "-whole")
         self._open.focus()
-        if self._scene is not None:
-            self._open.take(self._scene)
+        if self.scene is not None:
+            self._open.take(self.scene)
 
     def action_next_panel(self, places: int = 1) -> None:
         """Open the panel after this one, or before."""
         at = self.panels.index(self._open)
         self.action_panel(self.panels[(at + places) % len(self.panels)].PANEL)
+
+    @on(QueueTable.Opened)
+    def _open_run(self, message: QueueTable.Opened) -> None:
+        self.post_message(QueueList.Chosen(message.run_id))
+        self.action_panel("overview")
 
     async def action_on_panel(self, action: str) -> None:
         """Run an action of the open panel; for what is clicked."""
@@ -190,11 +216,16 @@ class MainScreen(Screen[None]):
         self._open.scroll_pages(pages)
 
     def action_help(self) -> None:
-        """Every key."""
-        bindings = [*self.BINDINGS]
-        for panel in self.panels:
-            bindings += [binding for binding in panel.BINDINGS if binding not in bindings]
-        self.app.push_screen(HelpScreen([binding for binding in bindings if isinstance(binding, Binding)]))
+        """Every key; those of the open panel first."""
+        panels = sorted(self.panels, key=lambda panel: panel is not self._open)
+        groups = [(f"{panel.TITLE} panel", _bindings(panel.BINDINGS)) for panel in panels]
+        everywhere = [binding for binding in _bindings(self.BINDINGS) if not binding.action.startswith("digit(")]
+        digits = Binding(f"1-{len(self.panels)}", "", "Open a panel")
+        self.app.push_screen(HelpScreen([groups[0], ("Everywhere", [digits, *everywhere]), *groups[1:]]))
+
+
+def _bindings(bindings: Sequence[BindingType]) -> list[Binding]:
+    return [binding for binding in bindings if isinstance(binding, Binding)]
 
 
 def _run_id(view: RunView | None) -> str | None:

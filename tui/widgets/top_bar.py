@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from engine.errors import printable
 from tui.feed import Fleet
+from tui.scene import Scene
 from tui.view import RunView
 from tui.widgets.inked import Piece, inked_text, spread, width_of
 from tui.words import duration, sign
@@ -28,10 +29,11 @@ class TopBar(Widget):
         self._left: list[Piece] = []
         self._forms: list[list[Piece]] = []
 
-    def show(self, fleet: Fleet, views: Sequence[RunView], now: float) -> None:
+    def show(self, scene: Scene) -> None:
         """Count the runs again."""
+        fleet, views = scene.fleet, scene.views
         left = [(" ◆ ", "accent"), ("engine ", "strong"), (self._runs_dir, "muted")]
-        alert, rest = self._alert(fleet, views), _left_over(views, now)
+        alert, rest = self._alert(fleet, views), _left_over(scene)
         forms = [[*alert, *_counts(views, in_words=in_words), *rest, (" ", "")] for in_words in (True, False)]
         if (left, forms) != (self._left, self._forms):
             self._left, self._forms = left, forms
@@ -68,6 +70,9 @@ def _counts(views: Sequence[RunView], *, in_words: bool) -> list[Piece]:
     return pieces
 
 
-def _left_over(views: Sequence[RunView], now: float) -> list[Piece]:
-    rests = [rest for view in views if (rest := view.eta_s(now)) is not None]
+def _left_over(scene: Scene) -> list[Piece]:
+    done_at = scene.board.queue_done_at
+    if done_at is not None and scene.board.is_supervised:
+        return [("   ", ""), (duration(max(0.0, done_at - scene.now)), "strong"), (" left", "muted")]
+    rests = [rest for view in scene.views if (rest := view.eta_s(scene.now)) is not None]
     return [("   ", ""), (duration(max(rests)), "strong"), (" left", "muted")] if rests else []
