@@ -32,9 +32,9 @@ from tui.feed import (
 )
 from tui.gauges import Gauges
 from tui.graphics import Graphics
+from tui.overseer import BoardChange, GaugesChange
 from tui.panels.compare import RunsCompared
 from tui.panels.panel import RecipesWanted
-from tui.overseer import BoardChange, GaugesChange
 from tui.panels.previews import PictureWanted
 from tui.recipes import RecipeReading
 from tui.scene import Scene

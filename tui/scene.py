@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from engine.standing import Board
 from tui.feed import Fleet
-from tui.recipes import RecipeReading
 from tui.gauges import Gauges
+from tui.recipes import RecipeReading
 from tui.view import RunView
 
 

@@ -302,7 +302,8 @@ async def test_the_mouse_chooses_runs_and_panels(evening: Path, make_app: MakeAp
     async with running(app) as pilot:
         await pilot.click(QueueList, offset=(10, 5))
         await see(pilot, app, "desk-r50-lr01 0002")
-        await pilot.click("PanelTabs", offset=(64, 0))
+        row, line = next((row, line) for row, line in enumerate(screen_text(app).splitlines()) if "7 Facts" in line)
+        await pilot.click(offset=(line.index("Facts"), row))
         await until(pilot, lambda: app.screen.query_one("#facts").display, "facts")
         await pilot.click("KeyLine", offset=(12, 0))
         await until(pilot, lambda: isinstance(app.screen, HelpScreen), "help")

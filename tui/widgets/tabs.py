@@ -37,14 +37,16 @@ class PanelTabs(Widget):
         self.refresh()
 
     def render(self) -> Text:
-        """The line."""
+        """The line; on a narrow screen the closed panels are digits only."""
         text = Text(no_wrap=True)
-        gap = "  " if self.size.width < 60 else "    "
+        names = sum(len(tab.title) + 2 for tab in self._tabs)
+        gap = next((gap for gap in (4, 3, 2, 1) if names + gap * (len(self._tabs) - 1) <= self.size.width), 0)
         for digit, tab in enumerate(self._tabs, start=1):
             is_open = tab.panel == self._open
             click = Style(meta={"@click": f"screen.panel('{tab.panel}')"})
             text.append(f"{digit} ", ink_style(self, "accent!" if is_open else "faint") + click)
-            title = ink_style(self, "strong" if is_open else "muted")
-            text.append(tab.title, title + click + Style(underline=is_open))
-            text.append(gap)
+            if gap or is_open:
+                title = ink_style(self, "strong" if is_open else "muted")
+                text.append(tab.title, title + click + Style(underline=is_open))
+            text.append(" " * (gap or 1))
         return text
