@@ -106,7 +106,8 @@ def advise(curve: Curve) -> Advice:
         advice = judge(curve, stretches)
         if advice is not None:
             return advice
-    return Advice("fine", f"a smooth downward curve that plateaus: {_from_to(stretches)}{_best(curve)}")
+    shape = "so far" if _is_cut_short(curve) and _still_learns(curve, stretches) else "that plateaus"
+    return Advice("fine", f"a smooth downward curve {shape}: {_from_to(stretches)}{_best(curve)}")
 
 
 def read_advice(run_dir: RunDir) -> Advice | None:
@@ -221,22 +222,30 @@ def _overfitting(curve: Curve, stretches: Sequence[float]) -> Advice | None:  # 
 
 
 def _unfinished(curve: Curve, stretches: Sequence[float]) -> Advice | None:
-    if curve.num_epochs and len(curve.epochs) < curve.num_epochs:
-        return None  # stopped early on purpose, failed, or still at work
-    gain = _late_gain(curve.epochs)
-    if gain is not None:
-        still_learns, seen = gain >= _STILL_RISING_AP, f"AP rose by {gain:.3f} over the last quarter of the epochs"
-    else:
-        before, late = fmean(stretches[-6:-3] or stretches[:1]), fmean(stretches[-3:])
-        fall = before - late
-        still_learns = fall > _STILL_FALLING * before and fall > _FALL_NOISES * _noise(stretches)
-        seen = f"the loss still falls, from {before:.3g} to {late:.3g} of late"
-    if not still_learns:
+    seen = "" if _is_cut_short(curve) else _still_learns(curve, stretches)
+    if not seen:
         return None
     return Advice(
         "not yet converged", f"not yet converged: {seen}{_best(curve)}",
         f"train longer: training.epochs = {2 * max(curve.num_epochs, len(curve.epochs), 1)}",
     )
+
+
+def _is_cut_short(curve: Curve) -> bool:
+    """Whether epochs are left: stopped early on purpose, failed, or still at work."""
+    return 0 < len(curve.epochs) < curve.num_epochs
+
+
+def _still_learns(curve: Curve, stretches: Sequence[float]) -> str:
+    """How it still gets better at the end, in words; "" where it doesn't."""
+    gain = _late_gain(curve.epochs)
+    if gain is not None:
+        words = f"AP rose by {gain:.3f} over the last quarter of the epochs"
+        return words if gain >= _STILL_RISING_AP else ""
+    before, late = fmean(stretches[-6:-3] or stretches[:1]), fmean(stretches[-3:])
+    fall = before - late
+    falls = fall > _STILL_FALLING * before and fall > _FALL_NOISES * _noise(stretches)
+    return f"the loss still falls, from {before:.3g} to {late:.3g} of late" if falls else ""
 
 
 def _late_gain(epochs: Sequence[EpochEvent]) -> float | None:

@@ -379,7 +379,8 @@ def _conclude(
             out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
             out.print(f"  {what_to_do(row)}", soft_wrap=True)
         elif row.state == "finished" and (advice := read_advice(RunDir(queue.runs_dir / row.run))) and advice.fix:
-            out.print(f"  {row.run}: {advice.words}. {advice.fix}", soft_wrap=True)
+            out.print(f"  {row.run}: {advice.words}", soft_wrap=True)
+            out.print(f"  {advice.fix}", soft_wrap=True)
     if report is not None:
         out.print(f"report: {report}", soft_wrap=True)
     if is_late:

@@ -18,7 +18,11 @@ from engine.report.photos import Album, Photo
 _LEAST_SCORE = 0.05
 _MOST_BOXES = 150
 # Usual width of a letter, in font sizes.
-_LETTER = 0.6
+_LETTER = 0.62
+_SHORT = {
+    "classification": "wrong class", "localisation": "badly placed", "both": "wrong class and place",
+    "duplicate": "twice", "background": "not labelled",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ def _shot(judged: _Judged, image: int, score: float, album: Album) -> Shot | Non
     photo = album.add(Path(entry.path), (entry.width, entry.height)) if entry.path else None
     if photo is None:
         return None
-    font = round(max(photo.width, photo.height) / 48, 1)
+    font = round(max(photo.width, photo.height) / 60, 1)
     objects = np.flatnonzero((truth.image == image) & judged.demanded)
     rows = np.flatnonzero((found.image == image) & (found.score >= _LEAST_SCORE) & ~judged.excused)
     rows = rows[np.argsort(-found.score[rows])][:_MOST_BOXES]
@@ -197,7 +201,7 @@ def _words(judged: _Judged, row: int) -> str:
     found = judged.setting.found
     name = judged.setting.truth.class_names[found.label[row]]
     kind = judged.kinds[row]
-    return f"{name} {found.score[row]:.2f}" + (f" ({kind})" if kind else "")
+    return f"{name} {found.score[row]:.2f}" + (f" {_SHORT[kind]}" if kind else "")
 
 
 def _box(xywh: Floats, kind: str, words: str, score: float, font: float, photo: Photo) -> Box:

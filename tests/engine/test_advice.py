@@ -70,7 +70,9 @@ def test_noise_alone_makes_no_shape() -> None:
 
 
 def test_a_run_that_ended_early_is_not_told_to_train_longer() -> None:
-    assert advise(Curve(list(FALLING), CLIMBING, num_epochs=30)).shape == "fine"
+    advice = advise(Curve(list(FALLING), CLIMBING, num_epochs=30))
+    assert advice.shape == "fine"
+    assert "smooth downward curve so far" in advice.words
 
 
 def test_what_was_discarded_counts_as_jumping() -> None:
