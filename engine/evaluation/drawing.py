@@ -64,13 +64,17 @@ def draw_boxes(
     if truth is not None:
         for box in truth.boxes_xyxy * scale:
             _dashed_rectangle(draw, box.tolist(), max(1, stroke // 2))
-    # Weakest first, so that the surest boxes lie on top.
+    # Weakest first, so that the surest boxes lie on top; words over all boxes, or these would strike them through.
     scores = predictions.scores if predictions.scores is not None else np.ones(len(predictions.labels))
-    for index in np.argsort(scores, kind="stable").tolist():
-        label = int(predictions.labels[index])
-        words = printable(class_names[label]) + (f" {scores[index]:.2f}" if predictions.scores is not None else "")
-        _labelled_rectangle(draw, (predictions.boxes_xyxy[index] * scale).tolist(), class_colour(label), words, font,
-                            stroke)
+    order = np.argsort(scores, kind="stable").tolist()
+    boxes, labels = (predictions.boxes_xyxy * scale).tolist(), predictions.labels.tolist()
+    for index in order:
+        x0, y0, x1, y1 = boxes[index]
+        draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=class_colour(labels[index]), width=stroke)
+    for index in order:
+        words = printable(class_names[labels[index]])
+        words += f" {scores[index]:.2f}" if predictions.scores is not None else ""
+        _write_above(draw, boxes[index], class_colour(labels[index]), words, font)
     return picture
 
 
@@ -83,11 +87,8 @@ def save_jpeg(picture: Image.Image, path: Path, *, quality: int) -> None:
     write_atomic(path, lambda file: picture.save(file, "JPEG", quality=quality))
 
 
-def _labelled_rectangle(
-    draw: ImageDraw.ImageDraw, box: list[float], colour: str, words: str, font: Font, stroke: int
-) -> None:
-    x0, y0, x1, y1 = box
-    draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=stroke)
+def _write_above(draw: ImageDraw.ImageDraw, box: list[float], colour: str, words: str, font: Font) -> None:
+    x0, y0, _, _ = box
     left, top, right, bottom = draw.textbbox((0, 0), words, font=font)
     width, height = right - left + 6, bottom - top + 4
     # Above the box, or inside it where the picture ends. In whole pixels: Pillow cuts text off at the top whose
