@@ -6,10 +6,11 @@ A picture that can't be read is remembered and passed over. Ctrl-C ends where it
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -21,7 +22,7 @@ from engine.prediction.ahead import Ahead, load_ahead, load_pixels
 from engine.prediction.apply import Applier, Choices
 from engine.prediction.inputs import Inputs, Picture
 from engine.prediction.saving import Saver, Seen, drawn
-from engine.prediction.video import Frame, VideoWriter, read_stream, read_video, video_facts
+from engine.prediction.video import Frame, VideoWriter, read_stream, read_video, shown_source, video_facts
 from engine.prediction.watching import POLL_S, Arrivals
 
 T = TypeVar("T")
@@ -150,7 +151,8 @@ class Job:
 
     def _stream(self, word: str) -> None:
         frames = Ahead(lambda: read_stream(word, self.every), depth=1, newest=True)
-        stem = "".join(char if char.isalnum() else "-" for char in word.partition("://")[2] or word)[:40].strip("-")
+        address = shown_source(word)
+        stem = re.sub(r"[^\w]+", "-", address.partition("://")[2] or address)[:40].strip("-") or "stream"
         try:
             self._frames(Path(stem), frames, stem=stem, fps=_STREAM_FPS, total=0, size=1)
         except KeyboardInterrupt:
@@ -205,4 +207,4 @@ def _append(lines: TextIO, plain: dict[str, Any]) -> None:
 
 def _without_recipe(problem: Problem) -> Problem:
     """The problem of a picture that no recipe is about: what to do is told without its keys."""
-    return Problem(problem.code, problem.where, problem.found, "replace or delete the file", problem.severity)
+    return replace(problem, fix=problem.fix.partition(", or set dataset.")[0])

@@ -99,7 +99,7 @@ class Saver:
         outputs.target.mkdir(parents=True, exist_ok=True)
         self._write_index()  # the folder is ours from now on, whatever happens
         if "csv" in outputs.forms:
-            self._table = outputs.table.open("w", newline="", encoding="utf-8")
+            self._table = outputs.table.open("w", newline="", encoding="utf-8", errors="backslashreplace")
             csv.writer(self._table).writerow(_COLUMNS)
 
     def picture(self, seen: Seen, *, remember: bool = True) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class Saver:
                 write_names(names, folder)
         if "coco" in self.outputs.forms:
             content = coco_content(self._coco, self.class_names)
-            write_bytes_atomic(self.outputs.coco, json.dumps(content, ensure_ascii=False).encode())
+            write_bytes_atomic(self.outputs.coco, json.dumps(content).encode())
             keys = ("image_id", "category_id", "bbox", "score")
             results = [{key: one[key] for key in keys} for one in content["annotations"]]
             write_bytes_atomic(self.outputs.coco_results, json.dumps(results).encode())
@@ -219,7 +219,8 @@ def label_file(form: str, seen: Seen, class_names: Sequence[str]) -> bytes:
         RawObject(class_names[label], box, f"object {number}")
         for number, (label, box) in enumerate(zip(seen.found.labels.tolist(), corners, strict=True), 1)
     )
-    described = Described(seen.picture.name, seen.size, RawAnnotation("xyxy", objects), tuple(corners))
+    name = seen.picture.name.encode("utf-8", "backslashreplace").decode()  # a file's name needn't be text
+    described = Described(name, seen.size, RawAnnotation("xyxy", objects), tuple(corners))
     if form == "voc":
         return voc_xml(described)
     return yolo_lines(described, {name: label for label, name in enumerate(class_names)}).encode()

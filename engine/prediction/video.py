@@ -6,6 +6,7 @@ photos. Sound isn't carried over.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import DataError, EngineError
-from engine.prediction.inputs import camera_of
+from engine.errors import DataError, EngineError, Where
+from engine.prediction.inputs import camera_of, is_stream
 
 try:
     import av
@@ -127,12 +128,12 @@ def read_stream(word: str, every: int = 1) -> Iterator[Frame]:
                 index += every
             if not word.startswith(("rtsp", "camera")):
                 return  # a file on a server has an end
-            raise DataError.of("X113", word, "the stream ended", "")
+            raise _unreadable(word, "the stream ended")
         except DataError as error:
             failures += 1
             if index == 0 or failures > _RECONNECTS:
                 raise DataError.of(
-                    "X113", word, f"the stream can't be read: {error.problems[0].found}",
+                    "X113", Where(item=shown_source(word)), f"the stream can't be read: {error.problems[0].found}",
                     "look whether it plays elsewhere, and whether its address, user and password are right",
                 ) from error
             time.sleep(min(2.0**failures, 15.0))
@@ -188,11 +189,19 @@ def _how_to_open(word: str) -> tuple[str, str | None, dict[str, str]]:
     return f"/dev/video{camera}" if camera.isdecimal() else camera, "v4l2", {}
 
 
+def shown_source(word: str) -> str:
+    """A stream's address as it may be shown and written: without user and password."""
+    return re.sub(r"://[^/]*@", "://", word)
+
+
 def _unreadable(word: str, found: str) -> EngineError:
-    return DataError.of("X112", word, found, "look whether it plays elsewhere, or convert it to MP4 (H.264)")
+    where = Where(item=shown_source(word)) if is_stream(word) else Where(word)
+    return DataError.of("X112", where, found, "look whether it plays elsewhere, or convert it to MP4 (H.264)")
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, av.ExitError):  # what FFmpeg says when its time is up
+        return "no answer in time"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()
 
 

@@ -207,3 +207,15 @@ def test_ctrl_c_keeps_what_was_found(
     assert answer.code == 130
     assert "ended by Ctrl-C" in answer.out
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]) == 1
+
+
+def test_a_name_that_isnt_text(engine: Ask, run: RunDir, tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "photos" / "a.png", [])
+    odd = os.fsencode(photo.parent) + b"/caf\xe9.png"
+    try:
+        os.rename(photo, odd)  # noqa: PTH104 - bytes
+    except OSError:
+        pytest.skip("this file system takes text only")
+    answer = engine("predict", "4", "photos", "--save", "pictures,csv,coco,voc,yolo", "--out", "out")
+    assert answer.code == 0, answer.err
+    assert len(list((tmp_path / "out" / "voc").iterdir())) == 1

@@ -128,6 +128,12 @@ def test_a_stream_that_isnt_there(word: str) -> None:
         list(read_stream(word))
 
 
+def test_passwords_are_neither_shown_nor_written() -> None:
+    with pytest.raises(DataError, match=r"rtsp://127\.0\.0\.1:9/1: X113") as raised:
+        list(read_stream("rtsp://admin:secret@127.0.0.1:9/1"))
+    assert "secret" not in str(raised.value)
+
+
 def test_reading_ahead_drops_what_is_late_only_where_asked() -> None:
     patient = Ahead(lambda: range(50), depth=2)
     assert list(patient) == list(range(50))
