@@ -53,20 +53,23 @@ def analysed(
     classes = tuple(_class_analysis(setting, tables, counts[label], label, drawn) for label in labels)
     curves = [one.f1_by_score for one in classes if one.f1_by_score is not None]
     voc = [one.voc_ap50 for one in classes if one.voc_ap50 is not None]
+    figures = tables.figures()
     analysis = Analysis(
         source=source, num_images=len(truth.images), num_objects=truth.num_demanded, num_detections=len(found),
-        figures=tables.figures(), voc_ap50=float(np.mean(voc)) if voc else None, classes=classes, best=best,
+        figures=figures, voc_ap50=float(np.mean(voc)) if voc else None, classes=classes, best=best,
         f1_by_score=_plain(np.mean(curves, axis=0)) if curves else None,
         confusion=confusion(setting, tables.matches, best.score if best else DEFAULT_SCORE),
         calibration=calibration(setting, tables.matches),
         errors=error_costs(setting, tables.matches, judge(setting, tables.matches)),
-        intervals=_intervals(drawn, ("ap", "ap50", "ap75", "ar100")), num_resamples=num_drawn, speed=speed,
+        intervals=_intervals(drawn, ("ap", "ap50", "ap75", "ar100"), figures), num_resamples=num_drawn, speed=speed,
     )
     return analysis, drawn
 
 
-def _intervals(drawn: Resamples | None, names: tuple[str, ...], label: int | None = None) -> dict[str, Interval]:
-    found = {name: drawn.interval(name, label) for name in names} if drawn else {}
+def _intervals(
+    drawn: Resamples | None, names: tuple[str, ...], figures: CocoFigures, label: int | None = None
+) -> dict[str, Interval]:
+    found = {name: drawn.interval(name, getattr(figures, name), label) for name in names} if drawn else {}
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
@@ -75,14 +78,15 @@ def _class_analysis(
 ) -> ClassAnalysis:
     own = setting.truth.label == label
     known = counts.num_objects > 0
+    figures = tables.figures_of(label)
     return ClassAnalysis(
         name=setting.truth.class_names[label], num_images=len(np.unique(setting.truth.image[own])),
         num_objects=counts.num_objects, num_detections=len(counts.rows),
-        figures=tables.figures_of(label), voc_ap50=voc_ap(counts), best=best_of_class(counts) if known else None,
+        figures=figures, voc_ap50=voc_ap(counts), best=best_of_class(counts) if known else None,
         precision50=_plain(tables.precision[label, 0, 0]) if known else None,
         precision75=_plain(tables.precision[label, 0, 5]) if known else None,
         f1_by_score=_plain(f1_at(counts, SCORES)) if known else None,
-        intervals=_intervals(drawn, ("ap", "ap50"), label),
+        intervals=_intervals(drawn, ("ap", "ap50"), figures, label),
     )
 
 

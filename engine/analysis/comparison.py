@@ -157,7 +157,7 @@ def _behind(own: tuple[Analysis, Resamples | None], best: tuple[Analysis, Resamp
     if own[1] is None or best[1] is None:
         return Behind(ap=best_ap - ap, interval=None, real=None, share_better=None)
     differences: Floats = best[1].overall["ap"] - own[1].overall["ap"]
-    where = interval(differences)
+    where = interval(differences, best_ap - ap)
     known = differences[~np.isnan(differences)]
     return Behind(
         ap=best_ap - ap, interval=where, real=None if where is None else where.low > 0 or where.high < 0,

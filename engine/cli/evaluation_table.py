@@ -15,7 +15,8 @@ from engine.cli.options import count, figure
 from engine.cli.printing import console
 from engine.errors import printable
 
-_WIDE = 104
+# Terminal widths from which each class has its interval and its sizes, and AP75 as well.
+_WIDE, _WIDER = 112, 132
 _MOST_CLASSES_CONFUSED = 8
 _MOST_CONFUSIONS = 8
 _BAR = 20
@@ -82,14 +83,15 @@ def _interval(interval: Interval | None) -> Text:
 def _classes(out: Console, analysis: Analysis) -> None:
     if not analysis.classes:
         return
-    wide = out.width >= _WIDE
+    wide, wider = out.width >= _WIDE, out.width >= _WIDER
     sizes = ("small", "medium", "large") if wide else ()
     table = _table(
-        "class", "objects", "AP", *(("95 %",) if wide else ()), "AP50", *(("AP75",) if wide else ()), *sizes,
+        "class", "objects", "AP", *(("95 %",) if wide else ()), "AP50", *(("AP75",) if wider else ()), *sizes,
         "best at", "precision", "recall", "F1",
     )
     for one in analysis.classes:
-        table.add_row(printable(one.name), f"{one.num_objects:,}", *_class_figures(one, wide=wide), *_at(one.best))
+        figures = _class_figures(one, wide=wide, wider=wider)
+        table.add_row(printable(one.name), f"{one.num_objects:,}", *figures, *_at(one.best))
     if analysis.best is not None:
         gap = [""] * (len(table.columns) - 6)
         table.add_section()
@@ -105,14 +107,16 @@ def _classes(out: Console, analysis: Analysis) -> None:
     out.print()
 
 
-def _class_figures(one: ClassAnalysis, *, wide: bool) -> Iterable[str | Text]:
+def _class_figures(one: ClassAnalysis, *, wide: bool, wider: bool) -> Iterable[str | Text]:
     figures = one.figures
     yield figure(figures.ap)
     if wide:
         yield _interval(one.intervals.get("ap"))
     yield figure(figures.ap50)
+    if wider:
+        yield figure(figures.ap75)
     if wide:
-        yield from map(figure, (figures.ap75, figures.ap_small, figures.ap_medium, figures.ap_large))
+        yield from map(figure, (figures.ap_small, figures.ap_medium, figures.ap_large))
 
 
 def _at(best: Operating | None) -> tuple[str, ...]:
