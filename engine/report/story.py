@@ -7,6 +7,7 @@ left out of the story.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ from engine.rundir import RunDir, run_number
 from engine.runqueue import QueueRow
 from engine.standing import what_to_do
 
+# A problem in words, as `engine.errors.Problem` tells it.
+_PROBLEM = re.compile(r"^(?P<found>.*) \(fix: (?P<fix>.*)\)$", re.DOTALL)
 _LOG_TAIL_BYTES, _LOG_LINES = 16_000, 14
 
 
@@ -97,9 +100,20 @@ class RunStory:
         return kept[-1] if kept else None
 
     @property
-    def remedy(self) -> str:
-        """What to do about a failure; "" without one."""
-        return what_to_do(self.row) if self.row.state == "failed" else ""
+    def reason(self) -> str:
+        """Why it is as it is."""
+        return self._told[0]
+
+    @property
+    def remedies(self) -> list[str]:
+        """What to do about a failure: what its reason says, then how to go on; [] without one."""
+        return [*self._told[1:], what_to_do(self.row)] if self.row.state == "failed" else []
+
+    @property
+    def _told(self) -> list[str]:
+        """The reason, and the remedy that a problem's words hold."""
+        match = _PROBLEM.match(self.row.reason)
+        return [match["found"], match["fix"]] if match else [self.row.reason]
 
 
 def read_story(run_dir: RunDir, row: QueueRow | None = None) -> RunStory:

@@ -148,7 +148,7 @@ def append_events(run_dir: RunDir, events: Sequence[Event]) -> None:
 
 FAILURE = RunEnded(
     outcome="failed", cause="diverged", attempt=1, elapsed_s=12.0,
-    reason="the loss exploded 3 times after going back; <b>lower</b> optimizer.lr",
+    reason="the loss exploded 3 times after going back (fix: <b>lower</b> optimizer.lr)",
 )
 RECOVERIES = (
     RecoveryEvent(

@@ -76,8 +76,7 @@ def test_a_night_is_told_whole(night: RunQueue) -> None:
     with_ap = sorted(["0001-plain", "0002-better"], key=lambda run: -ap_of(RunDir(night.runs_dir / run)))
     places = [ranking.index(f">{run}<") for run in (*with_ap, "0003-hot", "0004-later")]
     assert places == sorted(places)
-    assert "The loss exploded 3 times after going back" in words
-    assert "Correct hot.toml and engine run it" in words
+    assert "The loss exploded 3 times after going back.<b>lower</b> optimizer.lr.Correct hot.toml" in words
     assert "rolled back" in words
     assert "optimizer.lr" in words
     assert "training.seed" in words
