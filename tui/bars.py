@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tui.plot import Canvas, Sheet
+from tui.canvas import Canvas, Sheet
 from tui.pyramid import Floats
 from tui.words import bar, fit, precision, sparkline
 

@@ -67,8 +67,8 @@ def epoch_line(
 ) -> Line:
     """A figure of the epochs, a point each."""
     scale = Scale(view, look.kind)
-    x = np.array([scale.at_epoch(epoch) for epoch in view.epochs], dtype=np.float64).astype(np.float32)
-    y = np.array([value_of(epoch) for epoch in view.epochs], dtype=np.float64).astype(np.float32)
+    x = _floats([scale.at_epoch(epoch) for epoch in view.epochs])
+    y = _floats([value_of(epoch) for epoch in view.epochs])
     return _read(Line(name, x, y, ink, points=True, dash=dash), look)
 
 
@@ -161,7 +161,12 @@ def class_bars(view: RunView, look: Look) -> Bars:
 
 def _course(view: RunView, name: str) -> Floats:
     values = [epoch.ap_per_class.get(name) for epoch in view.epochs]
-    return np.array(values, dtype=np.float64).astype(np.float32)
+    return _floats(values)
+
+
+def _floats(values: Sequence[float | None]) -> Floats:
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite and isn't drawn
+        return np.array(values, dtype=np.float64).astype(np.float32)
 
 
 def class_plot(view: RunView, look: Look) -> Plot:

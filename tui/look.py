@@ -24,6 +24,8 @@ MEDIUM = 2
 _ZOOM = 0.6
 # Closer than this share of the whole there is nothing more to see in a million steps.
 _LEAST_SPAN = 1e-5
+# A foreign log may say anything; beyond some centuries nothing can be drawn.
+_MOST_S = 1e10
 
 Window = tuple[float, float]
 
@@ -105,7 +107,7 @@ class Scale:
         """The x of rows of the step table."""
         if self.kind == "time":
             elapsed = self.view.steps.column("elapsed_s")[rows]
-            return np.maximum.accumulate(np.where(np.isfinite(elapsed), elapsed, np.float32(0)))
+            return np.maximum.accumulate(np.where(elapsed < _MOST_S, elapsed, np.float32(0)))
         done = self.view.steps.column("step")[rows] + 1
         return done if self.kind == "step" else done / np.float32(self.steps_an_epoch or 1)
 
@@ -121,7 +123,7 @@ class Scale:
 
     def at_epoch(self, epoch: EpochEvent) -> float:
         """The x at which an epoch was over."""
-        return epoch.elapsed_s if self.kind == "time" else self.at_step(epoch.step + 1.0)
+        return min(epoch.elapsed_s, _MOST_S) if self.kind == "time" else self.at_step(epoch.step + 1.0)
 
     def steps_at(self, x: float) -> float:
         """How many steps were done at an x."""
@@ -167,7 +169,8 @@ class Scale:
 
 
 def _nearest(ascending: Floats, value: float) -> int:
-    at = int(np.searchsorted(ascending, value))
+    # A number of another type would have numpy copy all of the column.
+    at = int(np.searchsorted(ascending, np.float32(value)))
     if at == 0:
         return 0
     if at == len(ascending):

@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tui.axes import Axis, XKind, linear_axis, log_axis, nice_step, x_axis, x_text, y_text
+from tui.canvas import Area, Canvas, Sheet, row_of
 from tui.dots import BRAILLE, braille
 from tui.smoothing import Curve
 from tui.words import figure
@@ -30,7 +29,6 @@ _LEGEND_GAP = 2
 GRID = "grid"
 TICK = "tick"
 CURSOR = "cursor"
-BLANK = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,53 +120,6 @@ class Plot:
         return min((end[0] for end in ends), default=0.0), max((end[1] for end in ends), default=1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Area:
-    """Where a canvas shows the curves, in characters, and the axes they are drawn by."""
-
-    left: int
-    top: int
-    columns: int
-    rows: int
-    x_axis: Axis
-    y_axis: Axis
-
-    def x_at(self, column: int) -> float:
-        """The x of a column of the canvas; of the nearest one for a column outside."""
-        share = (column - self.left) / max(1, self.columns - 1)
-        return self.x_axis.value_at(min(1.0, max(0.0, share)))
-
-    def column_of(self, x: float) -> int | None:
-        """The column of an x, counted from the area's left; None where it is out of sight."""
-        share = self.x_axis.share_of(x)
-        return round(share * (self.columns - 1)) if 0 <= share <= 1 else None
-
-    def row_of(self, y: float) -> int:
-        """The row of a value, counted from the area's top."""
-        share = self.y_axis.share_of(y)
-        return _row_of(share if math.isfinite(share) else 0.0, self.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Canvas:
-    """Characters and, for each, the index of its ink in `inks`; (height, width) each."""
-
-    chars: NDArray[np.str_]
-    ink_of: NDArray[np.int16]
-    inks: tuple[str, ...]
-    area: Area | None = None
-
-    def runs(self, row: int) -> list[tuple[str, str]]:
-        """A row as stretches of one ink: (text, ink)."""
-        chars, inks = self.chars[row], self.ink_of[row]
-        cuts = [0, *(np.flatnonzero(np.diff(inks)) + 1).tolist(), len(chars)]
-        return [
-            ("".join(chars[start:end]), self.inks[inks[start]])
-            for start, end in pairwise(cuts)
-            if end > start
-        ]
-
-
 # --- what is in sight ---
 
 
@@ -216,37 +167,6 @@ def _y_axis(plot: Plot, rows: int) -> Axis:
 # --- the whole picture ---
 
 
-class Sheet:
-    """A canvas in the making; rows count from `top`, below what was written above the plot."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.chars: NDArray[np.str_] = np.full((height, width), " ", dtype="<U1")
-        self.ink_of = np.zeros((height, width), dtype=np.int16)
-        self.inks: list[str] = [BLANK]
-        self.top = 0
-
-    def ink(self, name: str) -> int:
-        """The index of an ink."""
-        if name not in self.inks:
-            self.inks.append(name)
-        return self.inks.index(name)
-
-    def write(self, row: int, column: int, text: str, ink: str) -> None:
-        """Write a text, as much of it as lies on the canvas."""
-        height, width = self.chars.shape
-        row += self.top
-        if not 0 <= row < height:
-            return
-        kept = text[max(0, -column) : max(0, width - column)]
-        start = max(0, column)
-        self.chars[row, start : start + len(kept)] = list(kept)
-        self.ink_of[row, start : start + len(kept)] = self.ink(ink)
-
-    def done(self, area: Area | None = None) -> Canvas:
-        """The canvas."""
-        return Canvas(self.chars, self.ink_of, tuple(self.inks), area)
-
-
 def draw(plot: Plot, width: int, height: int) -> Canvas:
     """Draw a plot into a grid of characters; names stand at the ends of the curves, or above the plot.
 
@@ -282,10 +202,6 @@ def draw(plot: Plot, width: int, height: int) -> Canvas:
     if has_margin:
         _draw_names(sheet, names, area)
     return sheet.done(area)
-
-
-def _row_of(share: float, rows: int) -> int:
-    return round((1 - min(1.0, max(0.0, share))) * (rows * 4 - 1)) // 4
 
 
 def _draw_grid(sheet: Sheet, area: Area) -> None:
@@ -351,7 +267,7 @@ def _mark(sheet: Sheet, area: Area, point: tuple[float, float], sign: str, ink: 
     """Put a sign on a point, if it lies in the picture."""
     column, share = area.column_of(point[0]), area.y_axis.share_of(point[1])
     if column is not None and 0 <= share <= 1:
-        sheet.write(_row_of(share, area.rows), area.left + column, sign, ink)
+        sheet.write(row_of(share, area.rows), area.left + column, sign, ink)
 
 
 # --- the curves' names ---

@@ -80,7 +80,8 @@ class Pyramid:
 
         A block that begins before the start is taken whole.
         """
-        if end - start <= 2 * most:
+        most = max(2, most)
+        if end - start <= 2 * max(most, _BASE_ROWS):
             return _rows(column, start, end)
         self.grow(column[:end])
         level, size = 0, _BASE_ROWS

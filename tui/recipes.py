@@ -71,8 +71,7 @@ def read_recipe(run_dir: RunDir) -> RecipeReading:
     """Read the recipe of a run."""
     try:
         with run_dir.resolved.open("rb") as file:
-            recipe = json.loads(file.read(_MOST_BYTES))["recipe"]
-        values = flattened(recipe)
+            values = flattened(dict(json.loads(file.read(_MOST_BYTES))["recipe"]))
     except OSError as error:
         return RecipeReading(trouble=f"its resolved.json can't be read: {error.strerror or error}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

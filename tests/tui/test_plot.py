@@ -5,8 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tui.axes import nice_step
-from tui.plot import Canvas, Line, Plot, draw
+from tui.axes import XKind, nice_step
+from tui.canvas import Canvas
+from tui.plot import Line, Plot, PlotMark, draw
 from tui.smoothing import Curve, smooth
 
 
@@ -140,3 +141,55 @@ def test_smoothing_keeps_gaps() -> None:
 @pytest.mark.parametrize(("span", "most", "step"), [(10, 5, 2), (1, 4, 0.5), (0.03, 3, 0.01), (7, 100, 0.1)])
 def test_nice_steps(span: float, most: int, step: float) -> None:
     assert nice_step(span, most) == pytest.approx(step)
+
+
+def test_a_window_cuts_curves_where_it_crosses_them() -> None:
+    line = Line("", curve(0, 100), curve(0, 100), "total")
+    canvas = draw(Plot((line,), window=(40, 60)), 60, 12)
+    rows = {row for row, _ in cells_of(canvas, "total")}
+    assert canvas.area is not None
+    assert canvas.area.y_axis.low == pytest.approx(40)
+    assert min(rows) <= 1  # the axis ends a little above the highest value
+    assert max(rows) == 10
+    assert draw(Plot((line,), window=(300, 400)), 60, 12).area is not None
+
+
+def test_the_cursor_shows_values_beside_the_names() -> None:
+    line = Line("total", curve(0, 100), curve(5, 5), "total", value=3.25)
+    canvas = draw(Plot((line,), cursor=50), 60, 12)
+    text = "\n".join(text_of(canvas))
+    assert "3.250 total" in text
+    assert canvas.area is not None
+    column = canvas.area.left + (canvas.area.column_of(50) or 0)
+    assert {row[column] for row in text_of(canvas)[:4]} == {"│"}
+    assert canvas.area.x_at(column) == pytest.approx(50, abs=2)
+
+
+def test_marks_stand_below_the_curves() -> None:
+    line = Line("", curve(0, 100), curve(5, 9), "total")
+    marks = (PlotMark(0, "▪", "muted"), PlotMark(50, "↺", "warning", is_tall=True), PlotMark(101, "!", "warning"))
+    rows = text_of(draw(Plot((line,), marks=marks), 60, 12))
+    assert rows[10].split() == ["▪", "↺"]
+    assert sum("┊" in row for row in rows) > 5
+
+
+@pytest.mark.parametrize("dash", range(8))
+def test_styles_of_lines_differ(dash: int) -> None:
+    canvas = draw(Plot((Line("", curve(0, 100), curve(5, 5), "total", dash=dash),)), 90, 8)
+    covered = len(cells_of(canvas, "total"))
+    assert covered < 82 or dash in {0, 2, 3, 5, 7}
+    assert covered > 20
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind", "ticks"),
+    [
+        (0, 7200, "time", {"0", "15m", "1h", "1h30", "2h"}), (0, 40, "time", {"0", "5s", "10s"}),
+        (0, 12, "epoch", {"2", "12"}), (3, 4, "epoch", {"3", "3.5", "4"}), (1, 9, "step", {"1", "5", "9"}),
+        (0, 3e5, "time", {"1d", "12h"} - {"1d"}),
+    ],
+)  # fmt: skip
+def test_x_axes_count_in_their_units(low: float, high: float, kind: XKind, ticks: set[str]) -> None:
+    line = Line("", curve(low, high), curve(1, 2), "total")
+    found = text_of(draw(Plot((line,), kind=kind), 110, 8))[-1].split()
+    assert ticks <= set(found)

@@ -204,9 +204,11 @@ def _reading(view: RunView, look: Look, columns: int) -> list[Piece]:
     told: list[Piece] = [(f" step {num_done:,.0f}", "strong")]
     if scale.steps_an_epoch:
         told.append((f" · epoch {short_count(round(num_done / scale.steps_an_epoch, 1))}", "text"))
-    told.append((f" · {time_text(round(float(steps.column('elapsed_s')[row])))}", "text"))
-    told.append((f" · its loss {figure(float(steps.column('loss')[row]))}", "total"))
-    for one in near(view, look, columns):
+    happened = near(view, look, columns)
+    if not happened:  # else the room is for that
+        told.append((f" · {time_text(round(float(steps.column('elapsed_s')[row])))}", "text"))
+        told.append((f" · its loss {figure(float(steps.column('loss')[row]))}", "total"))
+    for one in happened:
         told += [("   ", ""), (f"{one.sign} ", f"{one.ink}!"), (one.words, one.ink)]
     return told
 

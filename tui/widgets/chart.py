@@ -14,7 +14,8 @@ from textual.widget import Widget
 
 from tui.axes import XKind
 from tui.bars import Bars, draw_bars
-from tui.plot import Canvas, Plot, Sheet, draw
+from tui.canvas import Canvas, Sheet
+from tui.plot import Plot, draw
 from tui.widgets.inked import inked_strip
 from tui.words import fit, joined
 
