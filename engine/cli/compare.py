@@ -260,18 +260,18 @@ def _print_ranking(out: Console, comparison: Comparison) -> None:
     table, wide = _table(), out.width >= _WIDE
     table.add_column("")
     table.add_column("run", overflow="fold")
-    headings = ["AP", "95 %", "AP50", *(["AP75", "AR100"] if wide else []), "F1", *(["ms/image"] if wide else [])]
+    headings = ["AP", "95 %", "AP50", *(["AP75", "AR100", "F1", "ms/image"] if wide else [])]
     for heading in [*headings, "behind", "95 %"]:
         table.add_column(heading, justify="right", no_wrap=True)
     for one in comparison.models:
         figures, behind = one.figures, one.behind
-        wider = (figure(figures.ap75), figure(figures.ar100)) if wide else ()
-        speed = (figure(one.median_s and 1000 * one.median_s, 0),) if wide else ()
+        speed_ms = one.median_s and 1000 * one.median_s
+        wider = (*map(figure, (figures.ap75, figures.ar100, one.f1)), figure(speed_ms, 0)) if wide else ()
         lacks = behind.interval if behind else None
         table.add_row(
             f"#{one.rank}", Text(printable(one.name), "bold green" if one.rank == 1 else ""), figure(figures.ap),
             Text(f"{one.ap_interval.low:.3f}-{one.ap_interval.high:.3f}" if one.ap_interval else "", "dim"),
-            figure(figures.ap50), *wider, figure(one.f1), *speed, figure(behind.ap) if behind else "",
+            figure(figures.ap50), *wider, figure(behind.ap) if behind else "",
             Text(f"{lacks.low:.3f} to {lacks.high:.3f}" if lacks else "", "dim"),
         )
     out.print(table)
