@@ -32,8 +32,10 @@ from tui.feed import (
 )
 from tui.gauges import Gauges
 from tui.graphics import Graphics
+from tui.logreader import LogPage, LogThread
 from tui.overseer import BoardChange, GaugesChange
 from tui.panels.compare import RunsCompared
+from tui.panels.log import LogWanted
 from tui.panels.panel import RecipesWanted
 from tui.panels.previews import PictureWanted
 from tui.recipes import RecipeReading
@@ -109,11 +111,12 @@ class WatchApp(App[None]):
         self._gauges = Gauges()
         self._runs_dir = runs_dir
         self._feed = FeedThread(Feed(runs_dir, only, clock, read_gauges), self._hear, pause_s)
+        self._log_thread = LogThread(runs_dir, self._hear)
         self._main = MainScreen(f"{runs_dir}/", graphics)
         self._redraw_s = redraw_s
         self._drawn_at = 0.0
         self._drawing: Timer | None = None
-        self._news: queue.SimpleQueue[Change] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[Change | LogPage] = queue.SimpleQueue()
         self._is_told = False
         self._is_begun = False
         self.failure: BaseException | None = None
@@ -125,7 +128,7 @@ class WatchApp(App[None]):
         is_read = view is None or (view.is_whole and view.run_id in self._logs)
         is_drawn = self._drawing is None and self._news.empty()
         compared = [self._views[run] for run in self._compared if run in self._views]
-        is_asking = self._main.is_loading_picture or len(self._recipes) < len(self._asked_recipes)
+        is_asking = self._main.is_waiting or len(self._recipes) < len(self._asked_recipes)
         is_asking |= not all(view.is_whole for view in compared)
         return self._fleet.is_read and is_read and is_drawn and not is_asking
 
@@ -136,16 +139,18 @@ class WatchApp(App[None]):
     @on(MainScreen.Ready)
     def _begin(self) -> None:
         self._feed.start()
+        self._log_thread.start()
         self.set_interval(_REDRAW_S, self._tick)
 
     def on_unmount(self) -> None:
         """Stop reading."""
         self._feed.stop()
+        self._log_thread.stop()
 
     # --- from the feed ---
 
-    def _hear(self, change: Change) -> None:
-        """Called in the feed's thread."""
+    def _hear(self, change: Change | LogPage) -> None:
+        """Called in the threads that read."""
         self._news.put(change)
         if not self._is_told:
             self._is_told = True
@@ -163,7 +168,7 @@ class WatchApp(App[None]):
         if is_seen:
             self._draw_soon(at_once=is_urgent)
 
-    def _take(self, change: Change) -> bool:
+    def _take(self, change: Change | LogPage) -> bool:
         """Keep what was told; returns whether somebody waits to see it."""
         match change:
             case RunChange(view):
@@ -189,6 +194,8 @@ class WatchApp(App[None]):
                 self._board = board
             case GaugesChange(gauges):
                 self._gauges = gauges
+            case LogPage():
+                self._main.show_log(change)
             case FeedFailure(error):
                 self.failure = error
                 self.exit(return_code=1)
@@ -293,6 +300,10 @@ class WatchApp(App[None]):
             self.notify(_shortened(outcome.refused), title="Not done", severity="warning", timeout=10, markup=False)
         for note in outcome.notes:
             self.notify(note, severity="warning", timeout=10, markup=False)
+
+    @on(LogWanted)
+    def _read_log(self, message: LogWanted) -> None:
+        self._log_thread.ask(message.request)
 
     # --- keys and commands ---
 

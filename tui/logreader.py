@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.rundir import RunDir, open_regular
-from tui.logtail import clean_line
+from tui.logtail import ERROR_WORDS, WARNING_WORDS, clean_line
 
 Level = Literal["all", "warnings", "errors"]
 Asked = Literal["end", "start", "before", "after", "find before", "find after"]
@@ -27,10 +27,9 @@ _PIECE_BYTES = 1_000_000
 _FIRST_PIECE_BYTES = 128_000
 # Of a line longer than this the rest is passed over.
 _LONGEST_LINE_BYTES = 64_000
-_ERROR = rb"\b(?:error|exception|traceback|killed|fatal)|(?:error|exception)\b"
 _LEVELS = {
-    "errors": re.compile(_ERROR, re.IGNORECASE),
-    "warnings": re.compile(_ERROR + rb"|\bwarn(?:ing)?", re.IGNORECASE),
+    "errors": re.compile(ERROR_WORDS.encode(), re.IGNORECASE),
+    "warnings": re.compile(f"{ERROR_WORDS}|{WARNING_WORDS}".encode(), re.IGNORECASE),
 }
 
 
@@ -288,7 +287,11 @@ def _places_of(needle: bytes, data: bytes, *, ignore_case: bool) -> Iterator[int
 
 
 def _counts(line: bytes, level: Level) -> bool:
-    return level == "all" or _LEVELS[level].search(line) is not None
+    if level == "all":
+        return True
+    if b"\x1b" in line:  # a colour would hide where the word begins
+        line = _text(line).encode()
+    return _LEVELS[level].search(line) is not None
 
 
 def _lines(data: bytes, begin: int) -> Iterator[tuple[int, bytes]]:

@@ -17,6 +17,10 @@ _NEXT_BYTES = 512_000
 _MOST_LINES = 2_000
 _LONGEST_LINE = 2_000
 
+# What makes a line an error or a warning, small and capital letters alike.
+ERROR_WORDS = r"\b(?:error|exception|traceback|killed|fatal)|(?:error|exception)\b"
+WARNING_WORDS = r"\bwarn|warning\b"
+
 _SEQUENCES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: titles, links, clipboard

@@ -19,6 +19,7 @@ from textual.widgets import ContentSwitcher
 
 from tui.feed import PictureKey
 from tui.graphics import Graphics
+from tui.logreader import LogPage
 from tui.panels.compare import ComparePanel
 from tui.panels.curve_panel import CurveStyle
 from tui.panels.curves import CurvesPanel
@@ -77,6 +78,7 @@ class MainScreen(ControlScreen):
     def __init__(self, runs_dir: str, graphics: Graphics) -> None:
         super().__init__(runs_dir)
         self._previewing = Previewing()
+        self._log = LogPanel()
         self.panels: tuple[Panel, ...] = self._make_panels(graphics)
         self._open: Panel = self.panels[0]
         self._has_opened = False
@@ -89,7 +91,7 @@ class MainScreen(ControlScreen):
             CurvesPanel(style),
             PreviewsPanel(graphics, self._previewing),
             ComparePanel(),
-            LogPanel(),
+            self._log,
             FactsPanel(),
         )
 
@@ -120,9 +122,9 @@ class MainScreen(ControlScreen):
         return bool(self.query(TopBar)) and bool(self.query(KeyLine))
 
     @property
-    def is_loading_picture(self) -> bool:
-        """Whether a picture was asked for and hasn't come."""
-        return self._previewing.is_loading
+    def is_waiting(self) -> bool:
+        """Whether a picture or a page of the log was asked for and hasn't come."""
+        return self._previewing.is_loading or self._log.is_waiting
 
     def show(self, scene: Scene) -> None:
         """Show the state of things."""
@@ -151,6 +153,10 @@ class MainScreen(ControlScreen):
     def watches_machine(self) -> bool:
         """Whether how the machine does is in sight."""
         return self._open.WATCHES_MACHINE
+
+    def show_log(self, page: LogPage) -> None:
+        """A page of the log that was asked for has come."""
+        self._log.take_page(page)
 
     def show_picture(self, key: PictureKey, image: Image | None, trouble: str) -> None:
         """A picture that was asked for has come, unless another one was asked for since."""

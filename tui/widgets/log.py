@@ -13,11 +13,12 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui.logtail import ERROR_WORDS, WARNING_WORDS
 from tui.widgets.inked import Piece, inked_strip
 
 _LOUD = (
-    (re.compile(r"\b(error|exception|traceback|killed|fatal)|(error|exception)\b", re.IGNORECASE), "error"),
-    (re.compile(r"\bwarn(ing)?", re.IGNORECASE), "warning"),
+    (re.compile(ERROR_WORDS, re.IGNORECASE), "error"),
+    (re.compile(WARNING_WORDS, re.IGNORECASE), "warning"),
 )
 
 
