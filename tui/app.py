@@ -15,7 +15,6 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 
-from engine.errors import printable
 from engine.standing import Board
 from tui.asking import Outcome, carry_out
 from tui.feed import (
@@ -34,6 +33,7 @@ from tui.gauges import Gauges
 from tui.graphics import Graphics
 from tui.logreader import LogPage, LogThread
 from tui.overseer import BoardChange, GaugesChange
+from tui.palette import control_commands, view_commands
 from tui.panels.compare import RunsCompared
 from tui.panels.log import LogWanted
 from tui.panels.panel import RecipesWanted
@@ -330,14 +330,9 @@ class WatchApp(App[None]):
         yield SystemCommand("Keys", "Show every key", self._main.action_help)
         yield SystemCommand("Dark or light", "Switch between the two themes", self.action_switch_theme)
         yield SystemCommand("Follow", "Follow whichever run is running", self.action_follow)
-        yield SystemCommand("Full width", "Hide or show the queue", self._main.action_full_width)
-        for panel in self._main.panels:
-            yield SystemCommand(panel.TITLE, "Open this panel", lambda name=panel.PANEL: self._main.action_panel(name))
-        for run in self._fleet.run_ids:
-            view = self._views[run]
-            yield SystemCommand(
-                printable(f"Run {run}"), view.state, lambda run_id=run: self._pick(QueueList.Chosen(run_id))
-            )
+        yield from control_commands(self._main)
+        yield from view_commands(self._main, lambda run_id: self._pick(QueueList.Chosen(run_id)))
+
 
 
 def _shortened(lines: tuple[str, ...]) -> str:

@@ -122,18 +122,18 @@ def _shift(queue: RunQueue, rows: Sequence[QueueRow], places: Literal[-1, 1]) ->
     """Move runs that wait one place up or down, all together."""
     waiting = [row.run for row in in_order(queue.rows_in(*WAITING)) if row.state == "queued"]
     moving = sorted((row for row in rows if row.run in waiting), key=lambda row: waiting.index(row.run))
+    refused = [Change(row.run, problem=_without_turn(row)) for row in rows if row.run not in waiting]
     if not moving:
-        return [Change(row.run, problem=_without_turn(row)) for row in rows]
+        return refused
     runs = {row.run for row in moving}
     at = [waiting.index(row.run) for row in moving]
     before = [run for run in waiting[: min(at)] if run not in runs] if places < 0 else []
     after = [run for run in waiting[max(at) + 1 :] if run not in runs] if places > 0 else []
-    if not before and not after:
-        edge: Literal["first", "last"] = "first" if places < 0 else "last"
-        return [Change(row.run, f"is {edge} already") for row in moving]
     if before:
-        return control.move(queue, moving, "before", queue.row(before[-1]))
-    return control.move(queue, moving, "after", queue.row(after[0]))
+        return [*control.move(queue, moving, "before", queue.row(before[-1])), *refused]
+    if after:
+        return [*control.move(queue, moving, "after", queue.row(after[0])), *refused]
+    return [*(Change(row.run, f"is {'first' if places < 0 else 'last'} already") for row in moving), *refused]
 
 
 def _without_turn(row: QueueRow) -> Problem:

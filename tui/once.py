@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from engine.errors import printable
+from engine.standing import Board
+from tui.arranging import Arrangement
 from tui.curves import loss_plot
 from tui.feed import Feed, Fleet, FleetChange, RunChange
+from tui.gauges import Gauges
 from tui.look import Look
+from tui.overseer import BoardChange, GaugesChange
 from tui.plot import draw
+from tui.questions import reasons_for
+from tui.scene import Scene
+from tui.target import Target
 from tui.theme import DARK, inks
 from tui.view import RunView
+from tui.widgets.gauge_line import gauge_groups
 from tui.widgets.inked import Piece
 from tui.widgets.queue import run_lines
 
@@ -23,22 +30,23 @@ _WIDEST = 110
 _CHART_ROWS = 12
 
 
-def print_once(runs_dir: Path) -> None:
-    """Print every run, and the loss of the one that matters most."""
+def print_once(target: Target) -> None:
+    """Print how the queue and the machine do, every run by its turn, and the loss of the one that matters most."""
     console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     width = min(_WIDEST, console.width)
-    fleet, views = _read(runs_dir)
-    if not views:
-        console.print(Text(f"nothing in {printable(str(runs_dir))} yet; try: engine run recipes/*.toml"))
+    scene = _read(target)
+    if not scene.views:
+        console.print(Text(f"nothing in {printable(str(target.runs_dir))} yet; try: engine run recipes/*.toml"))
         return
-    if fleet.trouble:
-        console.print(Text(printable(fleet.trouble), style="yellow"), soft_wrap=True)
-    for view in views:
-        for line in run_lines(view, min(width, 72), time.time()):
+    for line in _state_lines(scene):
+        console.print(_text(line), soft_wrap=True)
+    console.print()
+    for view in Arrangement().apply(scene.views, scene.board):
+        for line in _run_lines(view, scene, min(width, 72)):
             if line:
                 console.print(_text(line), soft_wrap=True)
         console.print()
-    drawn = [view for view in views if view.steps.length]
+    drawn = [view for view in scene.views if view.steps.length]
     chosen = next((view for view in drawn if view.is_active), drawn[-1] if drawn else None)
     if chosen is not None:
         console.print(Text(f"Loss of {printable(chosen.run_id)}", style="bold"))
@@ -47,8 +55,31 @@ def print_once(runs_dir: Path) -> None:
             console.print(_text(canvas.runs(row)), soft_wrap=True)
 
 
-def _read(runs_dir: Path) -> tuple[Fleet, list[RunView]]:
-    feed, fleet, views = Feed(runs_dir), Fleet(), dict[str, RunView]()
+def _state_lines(scene: Scene) -> list[list[Piece]]:
+    lines: list[list[Piece]] = []
+    if scene.fleet.trouble:
+        lines.append([(printable(scene.fleet.trouble), "warning")])
+    line: list[Piece] = []
+    for group in gauge_groups(scene):
+        line += [*([("   ", "")] if line else []), *group]
+    lines.append(line)
+    if scene.board.paused is not None:
+        lines.append([(printable(f"the queue is paused ({scene.board.paused}); `engine unpause` goes on"), "warning")])
+    return lines
+
+
+def _run_lines(view: RunView, scene: Scene, width: int) -> list[list[Piece]]:
+    """A run as the list of runs shows it, and for one that failed or is held what to do about it."""
+    lines = run_lines(view, width, scene.now)
+    if view.state in ("failed", "held"):
+        fixes = [reason.fix for reason in reasons_for(view, scene) if reason.fix][:1]
+        lines += [[("  → ", "accent"), (printable(fix), "text")] for fix in fixes]
+    return lines
+
+
+def _read(target: Target) -> Scene:
+    feed, fleet, views = Feed(target.runs_dir, target.only), Fleet(), dict[str, RunView]()
+    board, gauges = Board(), Gauges()
     while not feed.is_read:
         for change in feed.poll():
             match change:
@@ -56,7 +87,12 @@ def _read(runs_dir: Path) -> tuple[Fleet, list[RunView]]:
                     fleet = change.fleet
                 case RunChange():
                     views[change.view.run_id] = change.view
-    return fleet, [views[run] for run in fleet.run_ids if run in views]
+                case BoardChange():
+                    board = change.board
+                case GaugesChange():
+                    gauges = change.gauges
+    known = tuple(views[run] for run in fleet.run_ids if run in views)
+    return Scene(fleet, known, None, (), time.time(), board=board, gauges=gauges)
 
 
 def _text(pieces: list[Piece]) -> Text:

@@ -1,0 +1,270 @@
+"""Every key that acts on runs, against a real queue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.queuereader import read_queue
+from engine.rundir import RunDir
+from engine.runqueue import RunQueue
+from tests.tui.build import claim, enqueue
+from tests.tui.test_app import miss, running, screen_text, see, settle, until
+from tui.app import WatchApp
+from tui.asking import Request, Verb, carry_out
+from tui.screens.dialog import ChoiceDialog, ExplainScreen
+
+MakeApp = Callable[..., WatchApp]
+
+FAILED, DONE, CANCELLED, BUSY = "0002-desk-r50-lr01", "0001-desk-mobilenet", "0003-desk-ssdlite", "0004-desk-r50"
+NEXT, LAST = "0005-desk-r50-v2", "0006-desk-r18-long"
+
+
+def state(runs_dir: Path, run: str) -> str:
+    return read_queue(runs_dir).rows[run].state
+
+
+async def choose(pilot, app: WatchApp, run: str) -> None:
+    """Open the queue panel and choose a run."""
+    await pilot.press("1")
+    await settle(pilot, app)
+    table = app._main.panels[0]._table
+    await pilot.press("g", *["j"] * table.runs.index(run))
+    await until(pilot, lambda: app._main.scene.chosen.run_id == run, run)
+
+
+async def test_the_failed_run_is_found_explained_and_retried(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("1", "slash", *"fail", "enter")
+        await see(pilot, app, "/fail/ 1 of 6 runs")
+        await miss(pilot, app, "desk-mobilenet")
+        await pilot.press("j", "e")
+        await until(pilot, lambda: isinstance(app.screen, ExplainScreen), "explained")
+        await see(pilot, app, "lower optimizer.lr")
+        await see(pilot, app, "recipes/desk-r50-lr01.toml")
+        await pilot.press("r")
+        await until(pilot, lambda: state(evening, FAILED) == "queued", "queued")
+        await until(pilot, lambda: [n.message for n in app._notifications] == [f"{FAILED} is queued again"], "told")
+
+
+@pytest.mark.parametrize(
+    ("run", "keys", "then"),
+    [
+        pytest.param(NEXT, ["h"], "held", id="hold"),
+        pytest.param(FAILED, ["r"], "queued", id="retry"),
+        pytest.param(CANCELLED, ["r"], "queued", id="retry-cancelled"),
+        pytest.param(NEXT, ["c", "y"], "cancelled", id="cancel"),
+        pytest.param(NEXT, ["h", "r"], "queued", id="release"),
+    ],
+)
+async def test_keys_change_states(evening: Path, make_app: MakeApp, run: str, keys: list[str], then: str) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await choose(pilot, app, run)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.app.workers.wait_for_complete()
+            await pilot.pause(0.2)
+        await until(pilot, lambda: state(evening, run) == then, then)
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked"), [("s", "stop"), ("e", "stop after epoch"), ("k", "kill"), ("n", ""), ("escape", ""),
+                          ("enter", "")],
+)  # fmt: skip
+async def test_stopping_asks_first(evening: Path, make_app: MakeApp, answer: str, asked: str) -> None:
+    app = make_app(evening)
+    async with running(app, (80, 24)) as pilot:
+        await choose(pilot, app, BUSY)
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, ChoiceDialog), "asked")
+        text = screen_text(app)
+        assert "Kept: every checkpoint, figure and picture" in text
+        assert "epoch 13/30" in text
+        assert read_queue(evening).rows[BUSY].asked == ""
+        await pilot.press(answer)
+        await until(pilot, lambda: not isinstance(app.screen, ChoiceDialog), "answered")
+        await app.workers.wait_for_complete()
+        await until(pilot, lambda: read_queue(evening).rows[BUSY].asked == asked, asked)
+
+
+async def test_leaving_stops_nothing(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("1", "q")
+        await until(pilot, lambda: not app.is_running, "left")
+    row = read_queue(evening).rows[BUSY]
+    assert (row.state, row.asked) == ("running", "")
+
+
+@pytest.mark.parametrize(
+    ("key", "first"), [("K", LAST), ("shift+up", LAST), ("F", LAST), ("plus", LAST), ("minus", NEXT), ("J", NEXT)]
+)
+async def test_moving_in_the_queue(evening: Path, make_app: MakeApp, key: str, first: str) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await choose(pilot, app, LAST)
+        await pilot.press(key)
+        await app.workers.wait_for_complete()
+        queue = RunQueue(evening)
+        try:
+            await until(pilot, lambda: queue.rows_in("queued")[0].run == first, first)
+        finally:
+            queue.close()
+
+
+async def test_pausing_and_going_on(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("1", "p")
+        await see(pilot, app, "Pause the queue?")
+        await pilot.press("p")
+        words = "the queue is paused; what is at work goes on"
+        await until(pilot, lambda: words in [n.message for n in app._notifications], words)
+        await until(pilot, lambda: app._main.scene.fleet.is_paused, "paused")
+        assert read_queue(evening).rows[BUSY].asked == ""
+        await pilot.press("p")
+        await until(pilot, lambda: read_queue(evening).paused is None, "unpaused")
+
+
+async def test_removing_says_what_is_kept(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await choose(pilot, app, DONE)
+        await pilot.press("d")
+        await see(pilot, app, "runs/removed/")
+        await see(pilot, app, f"engine remove --undo {DONE}")
+        await pilot.press("n")
+        assert (evening / DONE).is_dir()
+        await pilot.press("d", "y")
+        await until(pilot, (evening / "removed" / DONE / "events.jsonl").is_file, "moved")
+        await until(pilot, lambda: DONE not in app._main.panels[0]._table.runs, "out of the table")
+
+
+async def test_marked_runs_are_acted_on_together(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await choose(pilot, app, NEXT)
+        await pilot.press("space", "space")
+        await see(pilot, app, "2 marked")
+        await pilot.press("h")
+        await until(pilot, lambda: {state(evening, NEXT), state(evening, LAST)} == {"held"}, "both held")
+        await pilot.press("u")
+        await miss(pilot, app, "2 marked")
+        await pilot.press("m")
+        await see(pilot, app, "6 marked")
+        await pilot.press("escape")
+        await miss(pilot, app, "6 marked")
+
+
+async def test_sorting_by_key_and_by_mouse(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("1")
+        await settle(pilot, app)
+        panel = app._main.panels[0]
+        assert panel._table.runs[0] == BUSY
+        await pilot.press("o")
+        assert panel._table.runs == (DONE, FAILED, CANCELLED, BUSY, NEXT, LAST)
+        await pilot.press("O")
+        assert panel._table.runs == (LAST, NEXT, BUSY, CANCELLED, FAILED, DONE)
+        row, line = next((row, line) for row, line in enumerate(screen_text(app).splitlines()) if "AP50" in line)
+        await pilot.click(offset=(line.index("AP50"), row))
+        assert panel._table.runs[:3] == (DONE, BUSY, FAILED)
+        await pilot.click(offset=(2, row + 2))
+        await until(pilot, lambda: app._main.scene.marked == {BUSY}, "marked by the mouse")
+        await pilot.click(offset=(20, row + 1), times=2)
+        await until(pilot, lambda: app._main._open.PANEL == "overview", "opened")
+        assert app._main.scene.chosen.run_id == DONE
+
+
+async def test_a_wrong_pattern_says_so(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press("1", "slash", *"(r50")
+        await see(pilot, app, "not a regular expression")
+        await pilot.press("escape")
+        await miss(pilot, app, "not a regular expression")
+        assert len(app._main.panels[0]._table.runs) == 6
+
+
+async def test_a_copied_folder_without_a_queue_offers_no_control(evening: Path, make_app: MakeApp) -> None:
+    (evening / "queue.db").unlink()
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("1")
+        await see(pilot, app, "no queue here, only runs to look at")
+        for key in "rhxcdp":
+            await pilot.press(key)
+        words = "There is no queue in runs/: its runs can be looked at, not controlled."
+        await until(pilot, lambda: {n.message for n in app._notifications} == {words}, words)
+        assert not isinstance(app.screen, ChoiceDialog)
+    assert not (evening / "queue.db").exists()
+
+
+async def test_one_run_alone(evening: Path, make_app: MakeApp) -> None:
+    app = WatchApp(evening, only=FAILED, pause_s=0.05, redraw_s=0.05)
+    async with running(app) as pilot:
+        await pilot.press("1")
+        await see(pilot, app, FAILED.partition("-")[2])
+        assert app._main.panels[0]._table.runs == (FAILED,)
+
+
+async def test_the_palette_acts_on_the_chosen_run(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await choose(pilot, app, NEXT)
+        await pilot.press("ctrl+p", *"hold: 0005")
+        await see(pilot, app, f"Hold: {NEXT}")
+        await pilot.press("enter")
+        await until(pilot, lambda: state(evening, NEXT) == "held", "held")
+
+
+# --- what is asked, without a screen ---
+
+VERBS: tuple[Verb, ...] = (
+    "hold", "release", "stop", "stop after epoch", "kill", "cancel", "retry", "go on", "up", "down", "first", "last",
+    "raise", "lower", "remove",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_answers_for_a_run_of_every_state(evening: Path, verb: Verb) -> None:
+    runs = (DONE, FAILED, CANCELLED, BUSY, NEXT, LAST, "0099-gone")
+    outcome = carry_out(evening, Request(verb, runs))
+    assert len(outcome.done) + len(outcome.refused) == len(runs)
+    assert any("doesn't know this run" in line for line in outcome.refused)
+
+
+def test_nothing_is_made_where_there_is_no_queue(tmp_path: Path) -> None:
+    outcome = carry_out(tmp_path, Request("pause"))
+    assert "nothing to control" in outcome.refused[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    queue = RunQueue(tmp_path)
+    enqueue(queue, "a")
+    queue.close()
+    tmp_path.chmod(0o500)
+    outcome = carry_out(tmp_path, Request("hold", ("0001-a",)))
+    tmp_path.chmod(0o700)
+    assert outcome.refused
+
+
+def test_a_run_moves_by_one_place_among_those_that_wait(tmp_path: Path) -> None:
+    queue = RunQueue(tmp_path)
+    enqueue(queue, "a", "b", "c", "d")
+    claim(queue)
+    RunDir(tmp_path / "0001-a").path.mkdir(exist_ok=True)
+    carry_out(tmp_path, Request("up", ("0004-d",)))
+    assert [row.run for row in queue.rows_in("queued")] == ["0002-b", "0004-d", "0003-c"]
+    carry_out(tmp_path, Request("down", ("0002-b", "0004-d")))
+    assert [row.run for row in queue.rows_in("queued")] == ["0003-c", "0002-b", "0004-d"]
+    assert carry_out(tmp_path, Request("up", ("0003-c",))).done == ("0003-c is first already",)
+    queue.close()
