@@ -1,10 +1,10 @@
 """`engine predict`'s path against a plain torchvision loop: `python -m tests.bench.predict_speed RUN PHOTOS`.
 
 Same photos, same model, same device, decoding included, nothing written. Two plain loops are timed, one that decodes
-with Pillow under no_grad, as tutorials do, and one with torchvision's own decoder under inference_mode; then
-the path of `engine predict`, and it without each of its gains. Rounds are interleaved; ratios are to the quicker plain
-loop, from the medians over rounds, of the clock and of processor time (which company on the machine spoils less).
-The detections are compared too.
+with Pillow under no_grad, as tutorials do, and one with torchvision's own decoder under inference_mode; then the path
+of `engine predict`, and with --each-gain that path without each of its gains. Rounds are interleaved; ratios are to the
+quicker plain loop, from the medians over rounds, of the clock and of processor time (which company on the machine
+spoils less). The surest scores are compared too.
 """
 
 from __future__ import annotations
@@ -102,14 +102,18 @@ def applier_without(load: Callable[[], Predictor], gain: str, batch_size: int | 
     return applier
 
 
-def ways_of(load: Callable[[], Predictor], batch_size: int | None) -> dict[str, Way]:
+def ways_of(load: Callable[[], Predictor], batch_size: int | None, *, each_gain: bool) -> dict[str, Way]:
     """Name -> way; each with a model of its own."""
     whole = Applier(load(), batch_size)
-    return {
+    ways = {
         "plain: Pillow, no_grad": plain_pillow(load()),
         "plain: torchvision.io, inference_mode": plain_torchvision(load()),
         f"engine predict (batches of {whole.batch_size})": engine_predict(whole),
-        "... one picture at a time": engine_predict(Applier(load(), 1)),
+    }
+    if not each_gain:
+        return ways
+    return ways | {
+        "... four pictures at a time": engine_predict(Applier(load(), 4)),
         "... without threads that decode": engine_predict(Applier(load(), batch_size), threads=False),
         "... without folded norms": engine_predict(applier_without(load, "folding", batch_size)),
         "... without channels_last": engine_predict(applier_without(load, "channels_last", batch_size)),
@@ -167,11 +171,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--megapixels", type=float, help="enlarge the photos to this")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--each-gain", action="store_true")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     pictures: Sequence[Picture] = find_inputs([arguments.photos]).pictures[: arguments.images]
-    ways = ways_of(lambda: load_predictor(arguments.run, arguments.device), arguments.batch_size)
+    ways = ways_of(
+        lambda: load_predictor(arguments.run, arguments.device), arguments.batch_size, each_gain=arguments.each_gain
+    )
     with tempfile.TemporaryDirectory() as folder:
         if arguments.megapixels:
             pictures = enlarged(pictures, arguments.megapixels, Path(folder))
