@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 
@@ -108,7 +108,7 @@ def draw_comparison(analyses: Sequence[Analysis], series: Sequence[Series], path
         axes.spines[["top", "right"]].set_visible(False)
     _dress(precision, "recall", "precision at IoU 0.50, mean over classes")
     _dress(f1, "least score that counts", "F1 at IoU 0.50, mean over classes")
-    _legend(precision, "lower left")
+    _legend(precision)
     _save(figure, path)
 
 
@@ -135,10 +135,10 @@ def _dress(axes: Axes, x_label: str, y_label: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(axes: Axes, place: Literal["lower left", "lower center", "upper left"]) -> None:
+def _legend(axes: Axes) -> None:
     handles, _ = axes.get_legend_handles_labels()
     if handles:
-        legend = axes.legend(loc=place, framealpha=0.85, edgecolor="none", fontsize=9)
+        legend = axes.legend(loc="best", framealpha=0.85, edgecolor="none", fontsize=9)
         for text in legend.get_texts():
             text.set_parse_math(False)  # names are a person's text; a "$" would start mathematics
 
@@ -174,7 +174,7 @@ def _precision_recall(analysis: Analysis) -> Figure:
         value = getattr(analysis.figures, name)
         axes.plot(_LEVELS, mean, color=_INK, linewidth=2.6, label=f"all classes  {value:.3f}")
         _dress(axes, "recall", f"precision at IoU {iou}")
-        _legend(axes, "lower left")
+        _legend(axes)
     return figure
 
 
@@ -191,7 +191,7 @@ def _f1_by_score(analysis: Analysis) -> Figure:
             ha="left" if analysis.best.score < 0.6 else "right", va="top",
         )
     _dress(axes, "least score that counts", "F1 at IoU 0.50")
-    _legend(axes, "lower center")
+    _legend(axes)
     return figure
 
 
@@ -239,7 +239,7 @@ def _calibration(analysis: Analysis) -> Figure:
     axes.plot(centres, rights, color=_BLUE, linewidth=2, marker="o", markersize=5,
               label=f"these, {analysis.calibration.ece:.3f} off on average (ECE)")
     _dress(axes, "", "share that is right at IoU 0.50")
-    _legend(axes, "upper left")
+    _legend(axes)
     below.bar([(one.low + one.high) / 2 for one in bins], [one.num_detections for one in bins], width=0.09, color=_GREY)
     below.set(xlabel="score", ylabel="detections", xlim=(0, 1))
     below.spines[["top", "right"]].set_visible(False)
