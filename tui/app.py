@@ -25,19 +25,18 @@ from tui.feed import (
     Fleet,
     FleetChange,
     LogChange,
-    PictureChange,
     RecipeChange,
     RunChange,
 )
+from tui.gallery import Gallery
 from tui.gauges import Gauges
-from tui.graphics import Graphics
+from tui.graphics import Graphic, Graphics
 from tui.logreader import LogPage, LogThread
 from tui.overseer import BoardChange, GaugesChange
 from tui.palette import control_commands, view_commands
 from tui.panels.compare import RunsCompared
 from tui.panels.log import LogWanted
 from tui.panels.panel import RecipesWanted
-from tui.panels.previews import PictureWanted
 from tui.recipes import RecipeReading
 from tui.scene import Scene
 from tui.screens.control import Asked
@@ -85,7 +84,7 @@ class WatchApp(App[None]):
     def __init__(
         self,
         runs_dir: Path,
-        graphics: Graphics = "halfblock",
+        graphics: Graphics | Graphic = "halfblock",
         theme: str = DARK,
         only: str = "",
         clock: Callable[[], float] = time.time,
@@ -112,7 +111,9 @@ class WatchApp(App[None]):
         self._runs_dir = runs_dir
         self._feed = FeedThread(Feed(runs_dir, only, clock, read_gauges), self._hear, pause_s)
         self._log_thread = LogThread(runs_dir, self._hear)
-        self._main = MainScreen(f"{runs_dir}/", graphics)
+        self._gallery = Gallery(runs_dir, lambda error: self._hear(FeedFailure(error)))
+        graphic = graphics if isinstance(graphics, Graphic) else Graphic(graphics)
+        self._main = MainScreen(f"{runs_dir}/", self._gallery, graphic)
         self._redraw_s = redraw_s
         self._drawn_at = 0.0
         self._drawing: Timer | None = None
@@ -146,6 +147,7 @@ class WatchApp(App[None]):
         """Stop reading."""
         self._feed.stop()
         self._log_thread.stop()
+        self._gallery.stop()
 
     # --- from the feed ---
 
@@ -188,8 +190,6 @@ class WatchApp(App[None]):
             case RecipeChange(run_id, recipe):
                 self._recipes = {**self._recipes, run_id: recipe}
                 return True
-            case PictureChange(key, image, trouble):
-                self._main.show_picture(key, image, trouble)
             case BoardChange(board):
                 self._board = board
             case GaugesChange(gauges):
@@ -263,10 +263,6 @@ class WatchApp(App[None]):
     def _mark(self, message: QueueList.Marked) -> None:
         self._marked = message.run_ids
         self._draw()
-
-    @on(PictureWanted)
-    def _fetch(self, message: PictureWanted) -> None:
-        self._feed.want(message.key)
 
     @on(RecipesWanted)
     def _fetch_recipes(self, message: RecipesWanted) -> None:

@@ -1,4 +1,4 @@
-"""Reads a runs folder from outside: the queue, every run's events, one log, pictures.
+"""Reads a runs folder from outside: the queue, every run's events, one log.
 
 Only reads; it can look at a living queue, a copied folder or rubbish. Knows no Textual. A `Feed`
 is asked for what changed; a `FeedThread` asks it again and again and tells a listener.
@@ -14,14 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL.Image import Image
-
 from engine.queuereader import QueueReading, read_queue
 from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, list_run_dirs, run_number
 from tui.gauges import Gauges
 from tui.logtail import LogTail
 from tui.overseer import BoardChange, GaugesChange, Overseer
-from tui.pictures import PictureShelf
 from tui.recipes import RecipeReading, read_recipe
 from tui.runreader import RunReader, is_held
 from tui.view import RunView
@@ -79,23 +76,6 @@ class LogChange:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureKey:
-    """One preview picture, as an event names it."""
-
-    run_id: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class PictureChange:
-    """A picture that was asked for: the image, or why there is none."""
-
-    key: PictureKey
-    image: Image | None
-    trouble: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class RecipeChange:
     """A run's recipe that was asked for."""
 
@@ -110,9 +90,7 @@ class FeedFailure:
     error: BaseException
 
 
-Change = (
-    RunChange | FleetChange | LogChange | PictureChange | RecipeChange | BoardChange | GaugesChange | FeedFailure
-)
+Change = RunChange | FleetChange | LogChange | RecipeChange | BoardChange | GaugesChange | FeedFailure
 
 
 # --- the queue ---
@@ -173,8 +151,6 @@ class Feed:
         self._fleet: Fleet | None = None
         self._chosen: str | None = None
         self._log: LogTail | None = None
-        self._shelf = PictureShelf()
-        self._wanted: list[PictureKey] = []
         self._wanted_recipes: list[str] = []
         self._is_supervised = False
         self._next_supervisor_look = 0.0
@@ -194,10 +170,6 @@ class Feed:
         """Read the events of these runs whole as well."""
         self._compared = frozenset(run_ids)
 
-    def want(self, key: PictureKey) -> None:
-        """Ask for a picture; only the latest few requests are kept."""
-        self._wanted = [*self._wanted[-3:], key]
-
     def want_recipe(self, run_id: str) -> None:
         """Ask for a run's recipe."""
         self._wanted_recipes.append(run_id)
@@ -214,7 +186,6 @@ class Feed:
         self._find_runs(reading, now)
         yield from self._rows(reading)
         yield from self._fleet_change(reading, is_read=False)
-        yield from self._pictures()
         yield from self._recipes()
         yield from self._log_change()
         yield from self._look_at_runs(now)
@@ -308,12 +279,6 @@ class Feed:
             self._fleet = fleet
             yield FleetChange(fleet)
 
-    def _pictures(self) -> Iterator[PictureChange]:
-        wanted, self._wanted = self._wanted, []
-        for key in wanted:
-            image, trouble = self._shelf.load(self.runs_dir / key.run_id, key.path)
-            yield PictureChange(key, image, trouble)
-
     def _recipes(self) -> Iterator[RecipeChange]:
         wanted, self._wanted_recipes = self._wanted_recipes, []
         for run_id in dict.fromkeys(wanted):
@@ -350,10 +315,6 @@ class FeedThread(threading.Thread):
         """See `Feed.compare`; returns at once."""
         compared = frozenset(run_ids)
         self._order(lambda: self._feed.compare(compared))
-
-    def want(self, key: PictureKey) -> None:
-        """See `Feed.want`; returns at once."""
-        self._order(lambda: self._feed.want(key))
 
     def want_recipe(self, run_id: str) -> None:
         """See `Feed.want_recipe`; returns at once."""

@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Literal
 
 Graphics = Literal["sixel", "kitty", "halfblock", "none"]
 GRAPHICS_CHOICES = ("auto", "sixel", "kitty", "halfblock", "none")
+_TMUX_PATIENCE_S = 1.0
 
 
-def choose_graphics(asked: str) -> Graphics:
-    """The way to draw pictures.
+@dataclass(frozen=True, slots=True)
+class Graphic:
+    """How pictures are drawn.
+
+    Attributes:
+        way: In pixels of one kind or the other, in characters, or not at all.
+        choices: The ways that a key goes through.
+        cell: Pixels of a cell, (width, height).
+    """
+
+    way: Graphics = "halfblock"
+    choices: tuple[Graphics, ...] = ("halfblock", "none")
+    cell: tuple[int, int] = (10, 20)
+
+    @property
+    def is_pixels(self) -> bool:
+        """Whether pixels are sent."""
+        return self.way in {"sixel", "kitty"}
+
+
+def choose_graphics(asked: str) -> Graphic:
+    """The way to draw pictures, and those that may be switched to.
+
+    Pixels can only be switched to where the terminal was asked at the start: it is too late once Textual
+    reads its answers.
 
     Args:
-        asked: One of `GRAPHICS_CHOICES`. "auto" takes blocks inside tmux and screen, which hand
-            pictures on poorly, and else asks the terminal (it may take some 0.2 s to answer).
+        asked: One of `GRAPHICS_CHOICES`. "auto" asks the terminal (it may take some 0.2 s to answer), inside
+            tmux also whether the terminal round it takes sixel.
     """
-    if asked == "none":
-        return "none"
-    if asked == "halfblock" or not _has_size() or (asked == "auto" and _is_multiplexed()):
-        return "halfblock"
-    found = _probe()
-    chosen: dict[str, Graphics] = {"sixel": "sixel", "kitty": "kitty"}
-    return chosen.get(asked, found)
+    if asked in {"none", "halfblock"} or not _has_size():
+        return Graphic("none" if asked == "none" else "halfblock")
+    found, cell = _probe()
+    if asked == "auto" and found != "halfblock" and is_multiplexed() and not _passes(found):
+        found = "halfblock"
+    ways: dict[str, Graphics] = {"sixel": "sixel", "kitty": "kitty"}
+    way = ways.get(asked, found)
+    choices: tuple[Graphics, ...] = ("halfblock", "none")
+    return Graphic(way, (way, *choices) if way not in choices else ("sixel", "kitty", *choices), cell)
 
 
 def _has_size() -> bool:
@@ -34,15 +62,34 @@ def _has_size() -> bool:
         return False
 
 
-def _is_multiplexed() -> bool:
+def is_multiplexed() -> bool:
+    """Whether tmux or screen stands between us and the terminal."""
     return "TMUX" in os.environ or os.environ.get("TERM", "").startswith(("screen", "tmux"))
 
 
-def _probe() -> Graphics:
+def _passes(found: Graphics) -> bool:
+    """Whether tmux hands pictures on: since 3.4 it takes sixel, but only some terminals round it do."""
+    return found == "sixel" and "sixel" in _tmux_says("#{client_termfeatures}").split(",")
+
+
+def _tmux_says(what: str) -> str:
+    try:
+        asked = subprocess.run(
+            ["tmux", "display-message", "-p", what], capture_output=True, text=True, timeout=_TMUX_PATIENCE_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return ""
+    return asked.stdout.strip()
+
+
+def _probe() -> tuple[Graphics, tuple[int, int]]:
     """Ask the terminal. textual-image does so on import, and learns the size of a cell as well."""
-    import textual_image.widget  # noqa: F401, PLC0415
+    from textual_image._terminal import get_cell_size  # noqa: PLC0415
     from textual_image.renderable import Image, SixelImage, TGPImage  # noqa: PLC0415
 
+    size = get_cell_size()
+    cell = (max(1, size.width), max(1, size.height))
     if Image is SixelImage:
-        return "sixel"
-    return "kitty" if Image is TGPImage else "halfblock"
+        return "sixel", cell
+    return ("kitty" if Image is TGPImage else "halfblock"), cell

@@ -1,4 +1,4 @@
-"""Loads preview pictures for the dashboard, and keeps the latest ones at hand for scrubbing.
+"""Loads preview pictures and boxes for the dashboard, and keeps the latest pictures at hand for scrubbing.
 
 The path comes out of an event file: it may not lead out of the run's folder, and what it leads to
 may not be a picture, or may be far too large.
@@ -10,6 +10,8 @@ from collections import OrderedDict
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
+
+from engine.previewfile import MOST_BYTES, EpochPreviews, decode_previews
 
 # Larger than any terminal draws; keeps the memory of the shelf small.
 _MOST_PIXELS_A_SIDE = 1280
@@ -23,6 +25,26 @@ class PictureShelf:
     def __init__(self) -> None:
         self._shelf: OrderedDict[tuple[Path, int], Image.Image] = OrderedDict()
 
+    def load_boxes(self, run_path: Path, relative: str) -> tuple[EpochPreviews | None, str]:
+        """What was found on an epoch's previews, or None and why.
+
+        Args:
+            run_path: The run's folder.
+            relative: The file's path as an event names it.
+        """
+        path = run_path / relative
+        try:
+            if not path.resolve().is_relative_to(run_path.resolve()):
+                return None, "the boxes' path leads out of the run's folder"
+            if path.exists() and not path.is_file():
+                return None, "the boxes aren't in a file"  # opening a pipe would wait for ever
+            with path.open("rb") as file:
+                return decode_previews(file.read(MOST_BYTES + 1)), ""
+        except FileNotFoundError:
+            return None, "the boxes are gone"
+        except (OSError, ValueError) as error:
+            return None, f"the boxes can't be read: {error}"
+
     def load(self, run_path: Path, relative: str) -> tuple[Image.Image | None, str]:
         """A picture in RGB, or None and why.
 
@@ -34,6 +56,8 @@ class PictureShelf:
         try:
             if not path.resolve().is_relative_to(run_path.resolve()):
                 return None, "its path leads out of the run's folder"
+            if path.exists() and not path.is_file():
+                return None, "it isn't a file"
             return self._load(path), ""
         except FileNotFoundError:
             return None, "the file is gone"

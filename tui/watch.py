@@ -6,7 +6,7 @@ import os
 import sys
 
 from tui.app import WatchApp
-from tui.graphics import Graphics, choose_graphics
+from tui.graphics import Graphic, choose_graphics
 from tui.target import Target
 from tui.terminal import TerminalGuard, missing_terminal
 from tui.theme import DARK, LIGHT
@@ -26,7 +26,7 @@ def watch(target: Target, graphics: str, theme: str) -> int:
         The exit status: 0 after `q`, 1 without a terminal, 128 + N after signal N.
     """
     if _IN_BROWSER in os.environ.get("TEXTUAL_DRIVER", ""):  # a page of `engine watch --serve`
-        return _run(_app(target, "halfblock", theme))
+        return _run(_app(target, Graphic(), theme))
     missing = missing_terminal()
     if missing:
         message = f"engine watch needs a terminal, and its standard {missing} isn't one"
@@ -37,7 +37,7 @@ def watch(target: Target, graphics: str, theme: str) -> int:
         return _run(app)
 
 
-def _app(target: Target, graphics: Graphics, theme: str) -> WatchApp:
+def _app(target: Target, graphics: Graphic, theme: str) -> WatchApp:
     return WatchApp(target.runs_dir, graphics, LIGHT if theme == "light" else DARK, target.only)
 
 

@@ -12,7 +12,7 @@ from engine.events import MessageEvent, RunStarted, StepEvent, encode_event
 from engine.queuereader import read_queue
 from engine.rundir import QUEUE_FILE, RunDir
 from engine.runqueue import RunQueue
-from tests.tui.build import an_evening, claim, draw_preview, enqueue, write_events
+from tests.tui.build import an_evening, claim, enqueue, write_events
 from tui.feed import (
     Change,
     Feed,
@@ -21,8 +21,6 @@ from tui.feed import (
     Fleet,
     FleetChange,
     LogChange,
-    PictureChange,
-    PictureKey,
     RunChange,
 )
 from tui.gauges import Gauges
@@ -38,7 +36,6 @@ class Listener:
         self.fleet = Fleet()
         self.views: dict[str, RunView] = {}
         self.log: tuple[str, ...] = ()
-        self.pictures: list[PictureChange] = []
 
     def look(self, times: int = 3) -> list[Change]:
         changes = []
@@ -57,8 +54,6 @@ class Listener:
                 self.views[view.run_id] = view
             case LogChange(_, lines):
                 self.log = lines
-            case PictureChange():
-                self.pictures.append(change)
 
 
 def step(number: int) -> StepEvent:
@@ -243,23 +238,6 @@ def test_the_log_of_the_chosen_run_is_followed(tmp_path: Path) -> None:
         file.write("one more\n")
     listener.look()
     assert listener.log[-1] == "one more"
-
-
-def test_pictures_come_when_asked_for(tmp_path: Path) -> None:
-    draw_preview(tmp_path / "0001-a" / "previews" / "0000" / "00.jpg", 0, 3, 0)
-    (tmp_path / "secret.jpg").write_bytes((tmp_path / "0001-a" / "previews" / "0000" / "00.jpg").read_bytes())
-    (tmp_path / "0001-a" / "words.jpg").write_text("no picture")
-    listener = Listener(tmp_path)
-    for path in ("previews/0000/00.jpg", "missing.jpg", "../secret.jpg", "words.jpg"):
-        listener.feed.want(PictureKey("0001-a", path))
-        listener.look(1)
-    assert listener.pictures[0].image is not None
-    assert listener.pictures[0].image.size == (480, 320)
-    assert [change.trouble for change in listener.pictures[1:]] == [
-        "the file is gone",
-        "its path leads out of the run's folder",
-        "the file isn't a picture",
-    ]
 
 
 def test_a_long_log_is_known_by_its_ends_and_then_read_in_pieces(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ import pytest
 
 from engine.cli.main import cli
 from tests.tui.build import an_evening
-from tui.graphics import choose_graphics
+from tui import graphics as graphics_module
+from tui.graphics import Graphic, Graphics, choose_graphics
 
 _ALTERNATE_SCREEN = b"\x1b[?1049h"
 _MAIN_SCREEN = b"\x1b[?1049l"
@@ -171,14 +172,37 @@ def test_the_dashboard_needs_neither_torch_nor_the_supervisor() -> None:
     assert cli.get_command(cli.make_context("engine", ["watch"]), "watch") is not None
 
 
-def test_pictures_are_drawn_in_blocks_inside_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("found", "features", "way"),
+    [
+        pytest.param("sixel", "256,RGB,sixel,title", "sixel", id="tmux and the terminal take sixel"),
+        pytest.param("sixel", "256,RGB,title", "halfblock", id="the terminal round tmux does not"),
+        pytest.param("sixel", "", "halfblock", id="tmux doesn't say"),
+        pytest.param("kitty", "256,sixel", "halfblock", id="tmux keeps kitty's pictures to itself"),
+        pytest.param("halfblock", "sixel", "halfblock", id="tmux itself takes none"),
+    ],
+)
+def test_inside_tmux_pixels_need_the_terminal_round_it(
+    monkeypatch: pytest.MonkeyPatch, found: Graphics, features: str, way: Graphics
+) -> None:
     monkeypatch.setenv("TMUX", "/tmp/tmux-0/default,1,0")  # noqa: S108 - a socket that nobody opens
-    assert choose_graphics("auto") == "halfblock"
-    monkeypatch.delenv("TMUX")
-    monkeypatch.setenv("TERM", "screen-256color")
-    assert choose_graphics("auto") == "halfblock"
+    monkeypatch.setattr(graphics_module, "_has_size", lambda: True)
+    monkeypatch.setattr(graphics_module, "_probe", lambda: (found, (9, 18)))
+    monkeypatch.setattr(graphics_module, "_tmux_says", lambda _: features)
+    assert choose_graphics("auto").way == way
+
+
+def test_the_terminal_decides_and_the_key_goes_through_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(graphics_module, "_has_size", lambda: True)
+    monkeypatch.setattr(graphics_module, "_probe", lambda: ("sixel", (9, 18)))
+    assert choose_graphics("auto") == Graphic("sixel", ("sixel", "halfblock", "none"), (9, 18))
+    assert choose_graphics("kitty").way == "kitty"
+    monkeypatch.setattr(graphics_module, "_probe", lambda: ("halfblock", (9, 18)))
+    assert choose_graphics("auto").choices == ("sixel", "kitty", "halfblock", "none")
 
 
 @pytest.mark.parametrize("asked", ["halfblock", "none"])
 def test_the_person_may_choose(asked: str) -> None:
-    assert choose_graphics(asked) == asked
+    assert choose_graphics(asked) == Graphic(asked)  # type: ignore[arg-type]

@@ -9,13 +9,14 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 
-from engine.errors import printable
 from tui.curves import CHARTS
-from tui.graphics import Graphics
+from tui.gallery import Gallery
+from tui.graphics import Graphic
 from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurvePanel, CurveStyle, note_of, title_of
-from tui.panels.previews import PREVIEW_HINTS, PREVIEW_KEYS, PictureWanted, PreviewKeys
-from tui.previewing import Previewing
+from tui.panels.previews import PREVIEW_HINTS, PREVIEW_KEYS, PreviewKeys
+from tui.previewing import Looked, Previewing, no_preview_words
 from tui.scene import Scene
+from tui.view import RunView
 from tui.widgets.chart import Chart
 from tui.widgets.log import LogView
 from tui.widgets.picture import Picture
@@ -27,8 +28,9 @@ class OverviewPanel(CurvePanel, PreviewKeys):
 
     Args:
         style: How curves are drawn.
-        graphics: How pictures are drawn in this terminal.
+        gallery: Who draws pictures.
         previewing: Which preview is looked at.
+        graphic: How pictures are drawn in this terminal.
     """
 
     PANEL = "overview"
@@ -36,9 +38,11 @@ class OverviewPanel(CurvePanel, PreviewKeys):
     BINDINGS: ClassVar[list[BindingType]] = [*CURVE_KEYS, *PREVIEW_KEYS]
     HINTS = (*PREVIEW_HINTS, *CURVE_HINTS)
 
-    def __init__(self, style: CurveStyle, graphics: Graphics, previewing: Previewing) -> None:
+    def __init__(self, style: CurveStyle, gallery: Gallery, previewing: Previewing, graphic: Graphic) -> None:
         super().__init__(style)
-        self._picture = Picture(graphics, id="overview-picture")
+        self._picture = Picture(gallery, id="overview-picture")
+        self._graphic = graphic
+        self.gallery = gallery
         self.previewing = previewing
 
     def compose(self) -> ComposeResult:
@@ -63,21 +67,19 @@ class OverviewPanel(CurvePanel, PreviewKeys):
                 chart.draw(scene.chosen, look), title=title_of(chart, look), note=note_of(chart, look),
                 nothing=chart.nothing,
             )
-        looked, wanted = self.previewing.look(scene.chosen)
-        if wanted is not None:
-            self.post_message(PictureWanted(wanted))
-        self._caption(joined([looked.epoch_words, looked.image_words]) if looked else "")
-        self.draw_picture()
+        looked = self.look_at(scene.chosen)
+        if not self.is_waiting:
+            self._show_preview(scene.chosen, looked)
         self.query_one("#overview-log", LogView).show(scene.log)
 
-    def _caption(self, words: str) -> None:
-        title = joined(["Preview", words])
+    def _show_preview(self, view: RunView, looked: Looked | None) -> None:
+        title = joined(["Preview", *([looked.epoch_words, looked.image_words] if looked else [])])
         if self._picture.border_title != title:  # assigning it draws the picture again
             self._picture.border_title = title
-
-    def draw_picture(self) -> None:
-        """Draw the picture that has come, or the words in its place."""
-        self._picture.show(self.previewing.image, printable(self.previewing.words))
+        if looked is None or looked.shot is None:
+            self._picture.show(None, self._graphic, no_preview_words(view))
+        else:
+            self._picture.show(looked.sight(looked.shot, self.previewing.shown), self._graphic)
 
     def scroll_pages(self, pages: int) -> None:
         """Scroll the log."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from PIL.Image import Image
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,8 +16,8 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import ContentSwitcher
 
-from tui.feed import PictureKey
-from tui.graphics import Graphics
+from tui.gallery import Gallery
+from tui.graphics import Graphic
 from tui.logreader import LogPage
 from tui.panels.compare import ComparePanel
 from tui.panels.curve_panel import CurveStyle
@@ -48,7 +47,8 @@ class MainScreen(ControlScreen):
 
     Args:
         runs_dir: The runs folder as the person named it.
-        graphics: How pictures are drawn in this terminal.
+        gallery: Who draws pictures.
+        graphic: How pictures are drawn in this terminal.
     """
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (150, "-vast")]  # noqa: RUF012 - Textual's own form
@@ -75,21 +75,20 @@ class MainScreen(ControlScreen):
     class Ready(Message):
         """Every part is there; something may be shown."""
 
-    def __init__(self, runs_dir: str, graphics: Graphics) -> None:
+    def __init__(self, runs_dir: str, gallery: Gallery, graphic: Graphic) -> None:
         super().__init__(runs_dir)
-        self._previewing = Previewing()
         self._log = LogPanel()
-        self.panels: tuple[Panel, ...] = self._make_panels(graphics)
+        self.panels: tuple[Panel, ...] = self._make_panels(gallery, graphic)
         self._open: Panel = self.panels[0]
         self._has_opened = False
 
-    def _make_panels(self, graphics: Graphics) -> tuple[Panel, ...]:
-        style = CurveStyle()
+    def _make_panels(self, gallery: Gallery, graphic: Graphic) -> tuple[Panel, ...]:
+        style, previewing = CurveStyle(), Previewing()
         return (
             QueuePanel(),
-            OverviewPanel(style, graphics, self._previewing),
+            OverviewPanel(style, gallery, previewing, graphic),
             CurvesPanel(style),
-            PreviewsPanel(graphics, self._previewing),
+            PreviewsPanel(gallery, previewing, graphic),
             ComparePanel(),
             self._log,
             FactsPanel(),
@@ -124,7 +123,8 @@ class MainScreen(ControlScreen):
     @property
     def is_waiting(self) -> bool:
         """Whether a picture or a page of the log was asked for and hasn't come."""
-        return self._previewing.is_loading or self._log.is_waiting
+        is_drawing = isinstance(self._open, PreviewKeys) and self._open.is_loading
+        return is_drawing or self._log.is_waiting
 
     def show(self, scene: Scene) -> None:
         """Show the state of things."""
@@ -157,11 +157,6 @@ class MainScreen(ControlScreen):
     def show_log(self, page: LogPage) -> None:
         """A page of the log that was asked for has come."""
         self._log.take_page(page)
-
-    def show_picture(self, key: PictureKey, image: Image | None, trouble: str) -> None:
-        """A picture that was asked for has come, unless another one was asked for since."""
-        if self._previewing.take(key, image, trouble) and isinstance(self._open, PreviewKeys):
-            self._open.draw_picture()
 
     # --- keys ---
 

@@ -1,47 +1,49 @@
-"""A preview picture in the terminal, in pixels where it takes them and in blocks where not."""
+"""A preview picture in the terminal, in pixels where it takes them and in characters where not."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from PIL.Image import Image
-from rich.color import Color
 from rich.segment import Segment
-from rich.style import Style
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.blocks import draw_blocks, fitted
-from tui.graphics import Graphics
+from engine.errors import printable
+from tui.gallery import Drawing, Gallery, Room, Sight
+from tui.graphics import Graphic, Graphics
 from tui.widgets.inked import inked_strip
 
 
-class BlockPicture(Widget):
-    """A picture in half and quarter blocks, as large as fits, in the middle."""
+class CellCanvas(Widget):
+    """A picture drawn in characters, in the middle."""
 
-    DEFAULT_CSS = "BlockPicture { width: 100%; height: 100%; }"
+    DEFAULT_CSS = "CellCanvas { width: 100%; height: 100%; }"
 
     def __init__(self) -> None:
         super().__init__()
-        self._image: Image | None = None
+        self._drawing: Drawing | None = None
         self._strips: list[Strip] = []
 
-    def show(self, image: Image | None) -> None:
-        """Draw another picture, or none."""
-        if image is not self._image:
-            self._image = image
-            self._redraw()
+    def show(self, drawing: Drawing | None) -> None:
+        """Show another drawing, or none."""
+        if drawing is not self._drawing:
+            self._drawing = drawing
+            self._lay()
 
     def on_resize(self) -> None:
-        """Draw for the new size."""
-        self._redraw()
+        """Lay it in the new middle."""
+        self._lay()
 
     def notify_style_update(self) -> None:
         """Take the new theme's background."""
         super().notify_style_update()
-        self._redraw()
+        self._lay()
 
     def render_line(self, y: int) -> Strip:
         """One line of cells."""
@@ -49,34 +51,23 @@ class BlockPicture(Widget):
             return self._strips[y]
         return Strip.blank(self.content_size.width, self.rich_style)
 
-    def _redraw(self) -> None:
-        size = self.content_size
-        self._strips = _block_strips(self, self._image) if self._image is not None and size else []
+    def _lay(self) -> None:
+        size, base, drawing = self.content_size, self.rich_style, self._drawing
+        self._strips = []
+        if drawing is not None and size:
+            left, top = max(0, size.width - drawing.columns) // 2, max(0, size.height - drawing.rows) // 2
+            self._strips = [Strip.blank(size.width, base)] * top
+            for line in drawing.lines:
+                strip = Strip([Segment(" " * left, base), *line], left + drawing.columns)
+                self._strips.append(strip.adjust_cell_length(size.width, base))
         self.refresh()
 
 
-def _block_strips(widget: Widget, image: Image) -> list[Strip]:
-    size, base = widget.content_size, widget.rich_style
-    columns, rows = fitted(image.size, size.width, size.height)
-    blocks = draw_blocks(image, columns, rows)
-    left, top = (size.width - columns) // 2, (size.height - rows) // 2
-    strips = [Strip.blank(size.width, base)] * top
-    for row in range(rows):
-        cells = zip(blocks.chars[row].tolist(), blocks.fore[row].tolist(), blocks.back[row].tolist(), strict=True)
-        segments = [
-            Segment(char, Style(color=Color.from_rgb(*fore), bgcolor=Color.from_rgb(*back)))
-            for char, fore, back in cells
-        ]
-        line = Strip([Segment(" " * left, base), *segments], left + columns)
-        strips.append(line.adjust_cell_length(size.width, base))
-    return strips
-
-
 class Picture(Container):
-    """One preview, or the words that stand in for it.
+    """One preview, or the words that stand in for it. It orders what it shows, once a change.
 
     Args:
-        graphics: How pictures are drawn in this terminal.
+        gallery: Who draws.
     """
 
     DEFAULT_CSS = """
@@ -84,47 +75,101 @@ class Picture(Container):
     Picture .pixels { width: auto; height: auto; }
     """
 
-    def __init__(self, graphics: Graphics, *, id: str | None = None) -> None:  # noqa: A002
+    @dataclass
+    class Painted(Message, bubble=False):
+        """What was ordered has come."""
+
+        sight: Sight
+        room: Room
+        drawing: Drawing | None
+        trouble: str
+
+    class Settled(Message):
+        """What was ordered is on the screen."""
+
+    def __init__(self, gallery: Gallery, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._graphics = graphics
-        self._image: Image | None = None
+        self._gallery = gallery
+        self._graphic = Graphic()
+        self._sight: Sight | None = None
+        self._ordered: tuple[Sight, Room] | None = None
         self._words = Words()
-        self._blocks = BlockPicture()
-        self._pixels = _pixel_widget(graphics)
+        self._cells = CellCanvas()
+        self._pixels: Any = None
+        self._pixels_way: Graphics = "none"
+        self.is_loading = False
 
     def compose(self) -> ComposeResult:
         """The picture and the words; one of them shows."""
         yield self._words
-        yield self._blocks if self._pixels is None else self._pixels
+        yield self._cells
 
-    def show(self, image: Image | None, words: str = "") -> None:
-        """Show a picture, or words where there is none."""
-        if self._graphics == "none" and image is not None:
-            image, words = None, "pictures are switched off (--graphics none)"
-        self._words.show(words)
-        self._words.display = image is None
-        drawn = self._blocks if self._pixels is None else self._pixels
-        drawn.display = image is not None
-        if image is self._image:
+    def show(self, sight: Sight | None, graphic: Graphic, words: str = "") -> None:
+        """Show a preview, or words where there is none."""
+        if graphic.way == "none" and sight is not None:
+            sight, words = None, "pictures are switched off"
+        self._graphic, self._sight = graphic, sight
+        if sight is None:
+            self._ordered, self.is_loading = None, False
+            self._say(words)
+        self._order()
+
+    def on_resize(self) -> None:
+        """Have it drawn at the new size."""
+        self._order()
+
+    def _order(self) -> None:
+        size = self.content_size
+        if self._sight is None or not size:
             return
-        self._image = image
-        if self._pixels is None:
-            self._blocks.show(image)
+        order = self._sight, Room(size.width, size.height, self._graphic.cell if self._graphic.is_pixels else None)
+        if order != self._ordered:
+            self._ordered, self.is_loading = order, True
+            self._gallery.paint(self, *order, self._hear)
+
+    def _hear(self, sight: Sight, room: Room, drawing: Drawing | None, trouble: str) -> None:
+        self.post_message(self.Painted(sight, room, drawing, trouble))  # called from the gallery's thread
+
+    @on(Painted)
+    def _take(self, message: Painted) -> None:
+        if (message.sight, message.room) != self._ordered or not self.is_mounted:
+            return
+        self.is_loading = False
+        drawing = message.drawing
+        if drawing is None:
+            self._say(printable(message.trouble))
+        elif drawing.pixels is None:
+            self._cells.show(drawing)
+            self._reveal(self._cells)
         else:
-            self._pixels.image = image
+            self._show_pixels(drawing, drawing.pixels)
+        self.post_message(self.Settled())
+
+    def _say(self, words: str) -> None:
+        self._words.show(words)
+        self._reveal(self._words)
+
+    def _reveal(self, shown: Widget) -> None:
+        for widget in (self._words, self._cells, self._pixels):
+            if widget is not None and widget.display != (widget is shown):
+                widget.display = widget is shown
+
+    def _show_pixels(self, drawing: Drawing, image: Image) -> None:
+        if self._pixels is None or self._pixels_way != self._graphic.way:
+            if self._pixels is not None:
+                self._pixels.remove()
+            self._pixels, self._pixels_way = _pixel_widget(self._graphic.way), self._graphic.way
+            self.mount(self._pixels)
+        self._pixels.styles.width, self._pixels.styles.height = drawing.columns, drawing.rows
+        self._pixels.image = image
+        self._reveal(self._pixels)
 
 
-def _pixel_widget(graphics: Graphics) -> Any:
-    """textual-image's widget for pixels; None where blocks are drawn. It probed the terminal on import."""
-    if graphics == "sixel":
-        from textual_image.widget import SixelImage  # noqa: PLC0415
+def _pixel_widget(way: Graphics) -> Any:
+    """textual-image's widget for pixels. It probed the terminal on import, before the dashboard began."""
+    from textual_image.widget import SixelImage, TGPImage  # noqa: PLC0415
 
-        return SixelImage(classes="pixels")
-    if graphics == "kitty":
-        from textual_image.widget import TGPImage  # noqa: PLC0415
-
-        return TGPImage(classes="pixels")
-    return None
+    return (SixelImage if way == "sixel" else TGPImage)(classes="pixels")
 
 
 class Words(Widget):
