@@ -60,7 +60,7 @@ def draw_boxes(
     picture = photo.resize(size, Image.Resampling.LANCZOS) if scale < 1 else photo.copy()
     draw = ImageDraw.Draw(picture)
     stroke = max(2, round(max(size) / 320))
-    font = ImageFont.load_default(size=max(11, round(max(size) / 45)))
+    font = ImageFont.load_default(size=_font_size(max(size), predictions.boxes_xyxy * scale))
     if truth is not None:
         for box in truth.boxes_xyxy * scale:
             _dashed_rectangle(draw, box.tolist(), max(1, stroke // 2))
@@ -76,6 +76,15 @@ def draw_boxes(
         words += f" {scores[index]:.2f}" if predictions.scores is not None else ""
         _write_above(draw, boxes[index], class_colour(labels[index]), words, font)
     return picture
+
+
+def _font_size(longest_side: int, boxes_xyxy: NDArray[np.float32]) -> int:
+    """Words that are legible on the whole picture, but don't hide objects that are small in it."""
+    size = longest_side / 45
+    if len(boxes_xyxy):
+        sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+        size = min(size, 0.22 * float(np.median(sides.min(axis=1))))
+    return max(11, round(size))
 
 
 def save_jpeg(picture: Image.Image, path: Path, *, quality: int) -> None:
