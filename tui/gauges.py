@@ -21,8 +21,6 @@ from engine.rundir import SUPERVISOR_LOCK, lock_holder
 
 _GPU_QUERY = "index,name,utilization.gpu,memory.used,memory.total,temperature.gpu"
 _GPU_PATIENCE_S = 30.0
-# A load over less time than this means nothing.
-_LEAST_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +69,7 @@ class GaugeReader:
     def __init__(self, runs_dir: Path) -> None:
         self._runs_dir = runs_dir
         self._nvidia = _GpuReader()
-        psutil.cpu_percent()  # it counts from here
-        self._begun_at = time.monotonic()
+        self._has_counted = False
 
     def read(self) -> Gauges:
         """The gauges now; what the processors did since the last look."""
@@ -87,8 +84,9 @@ class GaugeReader:
         )  # fmt: skip
 
     def _load(self) -> float | None:
-        is_long_enough = time.monotonic() - self._begun_at > _LEAST_S
-        return psutil.cpu_percent() / 100 if is_long_enough else None
+        load = psutil.cpu_percent() / 100
+        has_counted, self._has_counted = self._has_counted, True
+        return load if has_counted else None  # psutil counts from a thread's first call, which tells nothing
 
     def _supervised_since(self) -> float | None:
         process = lock_holder(self._runs_dir / SUPERVISOR_LOCK)

@@ -64,8 +64,8 @@ def _stop_question(views: Sequence[RunView]) -> Question:
     lines = [
         *_named(views),
         [],
-        _kept("Kept: every checkpoint, figure and picture. It is held then; r lets it go on"),
-        _kept("from where it was saved."),
+        _kept("Kept: every checkpoint, figure and picture."),
+        _kept("It is held then; r lets it go on from its checkpoint."),
     ]
     lost = "; ".join(dict.fromkeys(_lost_words(view) for view in views))
     answers = (
@@ -88,8 +88,8 @@ def _cancel_question(views: Sequence[RunView]) -> Question:
     if any(view.state in ACTIVE for view in views):
         lines.append(_kept("What is at work saves and stops first."))
     lines += [
-        _kept("Kept: the folder with every checkpoint, figure and picture;"),
-        _kept("r queues it again, and it goes on from there."),
+        _kept("Kept: the folder with every checkpoint, figure and picture."),
+        _kept("r queues it again, and it goes on from its checkpoint."),
     ]
     return Question(f"Cancel {_what(views)}?", tuple(lines), (Answer("y", f"cancel {_it(views)}", "cancel"),))
 

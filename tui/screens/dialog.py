@@ -15,6 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from tui.theme import inks
 from tui.widgets.inked import Piece, inked_text
 
 
@@ -69,7 +70,9 @@ class ChoiceDialog(ModalScreen[str]):
         card.border_subtitle = "Esc changes nothing"
         self._text.update(Text("\n").join(inked_text(self._text, line) for line in self._lines))
         for choice in self._choices:
-            told = inked_text(self._options, [(f" {choice.key} ", "accent!"), (f" {choice.words}", "text")])
+            told = Text(no_wrap=True)  # without a background: the cursor has its own
+            told.append(f" {choice.key}  ", f"bold {inks(self.app.theme)['accent']}")
+            told.append(choice.words, inks(self.app.theme)["text"])
             self._options.add_option(Option(told))
         self._options.highlighted = len(self._choices) - 1
         self._options.focus()
