@@ -146,7 +146,7 @@ async def test_the_mouse_reads_and_zooms(evening: Path, make_app: MakeApp) -> No
         app._main.action_panel("curves")
         await settle(pilot, app)
         await pilot.hover("#curves-main", offset=(30, 5))
-        await see(pilot, app, "its loss ")
+        await miss(pilot, app, "▪ 12 checkpoints")
         assert look(app).cursor is None
         await pilot.hover("#curves-3", offset=(30, 3))
         await pilot.hover("PanelTabs")

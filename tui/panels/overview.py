@@ -14,6 +14,7 @@ from tui.gallery import Gallery
 from tui.graphics import Graphic
 from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurvePanel, CurveStyle, note_of, title_of
 from tui.panels.previews import PREVIEW_HINTS, PREVIEW_KEYS, PreviewKeys
+from tui.plot import Plot
 from tui.previewing import Looked, Previewing, no_preview_words
 from tui.scene import Scene
 from tui.view import RunView
@@ -63,8 +64,11 @@ class OverviewPanel(CurvePanel, PreviewKeys):
             return
         look = replace(self.look, window=None, cursor=None, shown="")
         for chart, widget in zip(CHARTS, ("#overview-loss", "#overview-precision"), strict=False):
+            drawing = chart.draw(scene.chosen, look)
+            if isinstance(drawing, Plot):  # checkpoints are told where there is a line to tell what their sign means
+                drawing = replace(drawing, marks=tuple(mark for mark in drawing.marks if mark.is_tall))
             self.query_one(widget, Chart).show(
-                chart.draw(scene.chosen, look), title=title_of(chart, look), note=note_of(chart, look),
+                drawing, title=title_of(chart, look), note=note_of(chart, look),
                 nothing=chart.nothing,
             )
         looked = self.look_at(scene.chosen)

@@ -117,9 +117,13 @@ def _figures(view: RunView, width: int, now: float) -> list[list[Piece]]:
     ]
     for length in (8, 4, 3, 2):
         bands = [fields[at : at + length] for at in range(0, len(fields), length)]
-        if all(sum(_field_width(field) for field in band) <= width + _FIELD_GAP for band in bands):
+        columns = [fields[at::length] for at in range(length)]
+        rooms = [max(_field_width(field) for field in column) for column in columns]
+        if sum(rooms) <= width + _FIELD_GAP:
             break
-    return [line for band in bands for line in _band(band, width)]
+    spare = max(0, width + _FIELD_GAP - sum(rooms))
+    rooms = [room + min(6, spare // length) for room in rooms]
+    return [line for band in bands for line in _band(band, rooms)]
 
 
 def _best(view: RunView) -> str:
@@ -134,13 +138,10 @@ def _field_width(field: tuple[str, str]) -> int:
     return max(cell_len(field[0]), cell_len(field[1])) + _FIELD_GAP
 
 
-def _band(fields: list[tuple[str, str]], width: int) -> list[list[Piece]]:
-    spare = max(0, width + _FIELD_GAP - sum(_field_width(field) for field in fields))
-    share = min(6, spare // len(fields))
+def _band(fields: list[tuple[str, str]], rooms: list[int]) -> list[list[Piece]]:
     names: list[Piece] = []
     values: list[Piece] = []
-    for name, value in fields:
-        room = _field_width((name, value)) + share
+    for (name, value), room in zip(fields, rooms, strict=False):
         names.append((name.ljust(room), "muted"))
         values.append((value.ljust(room), "strong" if value != NOTHING else "faint"))
     return [names, values]

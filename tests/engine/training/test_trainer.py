@@ -106,6 +106,7 @@ def test_a_run_tells_what_it_does(whole: RunDir) -> None:
     assert [event.epoch for event in steps] == [0, 0, 0, 1, 1, 1]
     assert all(event.loss == pytest.approx(sum(event.losses.values())) for event in steps)  # type: ignore[arg-type]
     epochs = [event for event in events if isinstance(event, EpochEvent)]
+    assert all(event.memory_bytes > 10**8 for event in epochs)  # torch alone takes as much
     assert [event.step for event in epochs] == [2, 5]
     for epoch, event in enumerate(epochs):
         own = [step.loss for step in steps if step.epoch == epoch]
