@@ -77,7 +77,8 @@ def _read(line: Line, look: Look) -> Line:
     if look.cursor is None or not len(line.x):
         return line
     if line.points:
-        return replace(line, value=float(line.y[np.abs(line.x - look.cursor).argmin()]))
+        nearest = int(np.abs(line.x - look.cursor).argmin())
+        return replace(line, value=float(line.y[nearest]), value_x=float(line.x[nearest]))
     return replace(line, value=float(np.interp(look.cursor, line.x, line.y)))
 
 

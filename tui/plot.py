@@ -46,6 +46,7 @@ class Line:
         high: Highest value around each point.
         dash: Index of its style in `dots.DASHES`; 0 is unbroken.
         value: Written beside its name; None for its last value.
+        value_x: Where that value is, for the cursor's mark; None for at the cursor.
         end_sign: One character at its last point, for curves that end in different places.
     """
 
@@ -59,6 +60,7 @@ class Line:
     high: Curve | None = None
     dash: int = 0
     value: float | None = None
+    value_x: float | None = None
     end_sign: str = ""
 
     @property
@@ -260,7 +262,8 @@ def _draw_points(sheet: Sheet, line: Line, area: Area, cursor: float | None) -> 
         for last in known[-1:].tolist():
             _mark(sheet, area, (float(line.x[last]), float(line.y[last])), line.end_sign, f"{line.ink}!")
     if cursor is not None and line.name and line.value is not None:
-        _mark(sheet, area, (cursor, line.value), "◆", line.ink)
+        x = cursor if line.value_x is None else line.value_x
+        _mark(sheet, area, (x, line.value), "◆", line.ink)
 
 
 def _mark(sheet: Sheet, area: Area, point: tuple[float, float], sign: str, ink: str) -> None:

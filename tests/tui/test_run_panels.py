@@ -48,6 +48,19 @@ async def test_charts_by_key(evening: Path, make_app: MakeApp) -> None:
         await see(pilot, app, "Learning rate")
 
 
+async def test_a_panel_that_is_opened_is_drawn_at_once(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("g", "1")
+        await settle(pilot, app)
+        app._draw_soon = lambda **_: None  # type: ignore[method-assign] # nothing more comes from outside
+        app._main.action_panel("curves")
+        await see(pilot, app, "total")
+        await see(pilot, app, "0002 desk-r50-lr01")  # in the list of runs, which comes into sight with the panel
+        app._main.action_panel("compare")
+        await see(pilot, app, "A 0001 desk-mobilenet")
+
+
 async def test_which_losses(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app) as pilot:

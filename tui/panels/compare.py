@@ -71,11 +71,10 @@ class ComparePanel(ChartPanel):
         self._words.show([(f" {words}", "muted")])
         look = self.seen
         for index, chart in enumerate(self._charts):
-            if chart.size:
-                contest = self._contest(index)
-                note = joined(["log axis" if look.log and not contest.is_unit else "", _place(look.cursor, look.kind)])
-                title = f"{contest.title} by {look.kind}"
-                chart.show(contest.plot(views, look), title=title, note=note, nothing="nothing measured yet")
+            contest = self._contest(index)
+            note = joined(["log axis" if look.log and not contest.is_unit else "", _place(look.cursor, look.kind)])
+            title = f"{contest.title} by {look.kind}"
+            chart.show(contest.plot(views, look), title=title, note=note, nothing="nothing measured yet")
         runs = [view.run_id for view in views]
         self.want_recipes(runs)
         recipes = [scene.recipes.get(run) for run in runs]

@@ -84,8 +84,6 @@ class CurvesPanel(ChartPanel):
         return CHARTS[self._at]
 
     def _show_chart(self, widget: Chart, chart: ChartKind, view: RunView, look: Look, place: str = "") -> None:
-        if not widget.size:
-            return  # out of sight; drawn when it comes into sight
         note = joined([_shown_words(view, look) if chart is CHARTS[0] else "", note_of(chart, look), place])
         drawing = chart.draw(view, look)
         title = chart.title if isinstance(drawing, Bars) else title_of(chart, look)

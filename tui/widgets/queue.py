@@ -47,6 +47,8 @@ class QueueList(ScrollView, can_focus=False):
         self._chosen: str | None = None
         self._marked: frozenset[str] = frozenset()
         self._density = 0
+        self._views: tuple[RunView, ...] = ()
+        self._now = 0.0
 
     def show(
         self, views: Sequence[RunView], chosen: str | None, now: float, marked: frozenset[str] = frozenset()
@@ -59,6 +61,7 @@ class QueueList(ScrollView, can_focus=False):
             now: Seconds since 1970.
             marked: The runs that are marked.
         """
+        self._views, self._now = tuple(views), now
         runs = tuple(view.run_id for view in views)
         density = self._density_for(len(runs))
         lines = {view.run_id: run_lines(view, self._text_width, now) for view in views}
@@ -74,6 +77,10 @@ class QueueList(ScrollView, can_focus=False):
         self._refresh_runs([*changed, *(run for run in moved if run is not None), *marks])
         if moved and chosen is not None:
             self._bring_into_sight(chosen)
+
+    def on_resize(self) -> None:
+        """Write for the new width: it comes into sight after it was told what to show."""
+        self.show(self._views, self._chosen, self._now, self._marked)
 
     @property
     def _text_width(self) -> int:
