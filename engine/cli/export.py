@@ -40,7 +40,7 @@ _NUM_TOLD = 8
 @click.option("--calibration", "num_calibration", type=click.IntRange(min=0), default=100, show_default=True,
               help="Training images that int8 takes its ranges from; 0 takes all.")
 @click.option("--max-ap-drop", type=click.FloatRange(min=0, max=1),
-              help="AP that may be lost.  [default: 0.002, 0.005 for fp16, 0.02 for int8]")
+              help="AP that may be lost.  [default: 0.002, 0.01 for fp16, 0.02 for int8]")
 @click.option("--overwrite", is_flag=True, help="Replace a former export and a former bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
 @runs_option

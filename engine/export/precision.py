@@ -29,7 +29,7 @@ _LAST = ("/cls_logits", "/bbox_pred", "/bbox_reg", "/bbox_ctrness", "/cls_score"
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with its network in float16; input and outputs are as before."""
-    keep = [node.name for node in model.graph.node if not node.name.startswith(_NETWORK)]
+    keep = [node.name for node in model.graph.node if not _is_inner(node.name)]
     with quietly():
         half: onnx.ModelProto = float16.convert_float_to_float16(
             model, keep_io_types=True, node_block_list=keep,
