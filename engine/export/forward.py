@@ -1,9 +1,10 @@
 """One forward pass that an exporter can follow: from a photo of any size to boxes in that photo's pixels.
 
-torchvision's own forward can't be exported as it is: sizes and scales become constants of the photo it was
-traced with, or it stops on a photo without any object. Here everything that depends on the photo is
-arithmetic on tensors, so a traced model works for other sizes and for empty results. Networks, heads, box
-coders and constants are the trained detector's own; only what stands between them is written anew.
+The photo goes in as it is decoded, and everything that depends on its size is arithmetic on tensors, so that what
+is traced with one photo holds for every other, and for results that are empty. torchvision's own forward can be
+traced too, but computes sizes in float32 then (a pixel off now and then), wants float images in a list, and counts
+the background. Networks, heads, box coders and constants are the trained detector's own; only what stands
+between them is written anew.
 """
 
 from __future__ import annotations

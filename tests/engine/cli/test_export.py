@@ -17,10 +17,12 @@ from PIL import Image
 from engine.export.bundle import NAMES
 from engine.models import build_detector
 from engine.models.checkpoint import load_checkpoint, save_checkpoint
+from engine.recipe.schema import Recipe
 from engine.rundir import RunDir
 from tests.builders import fill_run_dir, load_recipe, process_environment, write_photo, write_recipe
 from tests.engine.cli.conftest import Ask
 from tests.engine.export.lively import enlivened
+from tests.engine.models.builders import FCOS, RETINANET, SSD, SSD300, model
 
 # Runs a program where only what a device has can be imported.
 NOT_THERE = (
@@ -39,11 +41,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> RunDir:
-    """A run with a model that finds a lot, exported; not to be changed."""
-    folder = tmp_path_factory.mktemp("exported")
-    recipe = load_recipe(write_recipe(folder, dataset))
+def lively_run(folder: Path, recipe: Recipe) -> RunDir:
+    """A run in `folder`/runs whose model finds a lot, if nothing that is there."""
     run_dir = fill_run_dir(RunDir(folder / "runs" / "0001-tiny"), recipe)
     torch.manual_seed(0)
     detector = enlivened(build_detector(recipe.model, recipe.classes.names))
@@ -51,6 +50,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> RunDir:
         "model": detector.network.state_dict(), "epoch": 2, "arch": recipe.model.arch,
         "class_names": list(recipe.classes.names), "model_settings": recipe.model.model_dump(mode="json"),
     })
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> RunDir:
+    """A run with a model that finds a lot, exported; not to be changed."""
+    folder = tmp_path_factory.mktemp("exported")
+    run_dir = lively_run(folder, load_recipe(write_recipe(folder, dataset)))
     asked = [sys.executable, "-m", "engine.cli.main", "export", "tiny", "--bundle", "device"]
     subprocess.run(asked, cwd=folder, env=process_environment(), check=True, capture_output=True)
     return run_dir
@@ -161,6 +168,16 @@ def test_a_refused_export_is_put_aside(engine: Ask, bare: RunDir, monkeypatch: p
     assert "put aside" in answer.out
     names = {path.name for path in bare.exports.iterdir()}
     assert names == {"rejected-model.torchscript", "rejected-model.torchscript.gate.json"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", [RETINANET, "retinanet_resnet50_fpn_v2", FCOS, SSD, SSD300, "fasterrcnn_resnet18_fpn"])
+def test_every_family_passes(engine: Ask, tmp_path: Path, dataset: Path, arch: str) -> None:
+    recipe = load_recipe(write_recipe(tmp_path, dataset)).model_copy(update={"model": model(arch)})
+    run_dir = lively_run(tmp_path, recipe)
+    assert engine("export", "tiny").code == 0
+    told = json.loads((run_dir.exports / "model.onnx.gate.json").read_bytes())
+    assert told["num_detections"] > 30
 
 
 # --- what people get wrong ---

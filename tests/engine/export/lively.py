@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.models import Detection, Detector, build_detector
-from tests.engine.models.builders import model
+from tests.engine.models.builders import confident, model
 
 CLASSES = ("a", "b", "c")
+# VGG has no normalisation that would keep its features small.
+_SPREAD_OF_VGG = 0.005
 _SCORING = ("cls_logits", "cls_score", "classification_head.module_list")
 
 
@@ -33,7 +35,8 @@ def enlivened(detector: Detector) -> Detector:
             detector.network.backbone(torch.randn(2, 3, side, side))
         for name, parameter in detector.network.named_parameters():
             if parameter.dim() > 1 and any(part in name for part in _SCORING):
-                nn.init.normal_(parameter, std=0.2)
+                nn.init.normal_(parameter, std=_SPREAD_OF_VGG if fixed == (300, 300) else 0.2)
+    confident(detector.network)
     return detector.eval()
 
 
