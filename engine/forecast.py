@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.errors import Problem
+from engine.rundir import open_regular
 
 if TYPE_CHECKING:  # `engine queue` reads forecasts, and has no time to load all that recipes need
     from engine.recipe.schema import Recipe
@@ -242,6 +243,7 @@ def forecast_bytes(forecast: Forecast) -> bytes:
 def read_forecast(path: Path) -> Forecast | None:
     """What `forecast_bytes` wrote; None where there is none, or none that can be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Forecast)
+        with open_regular(path) as file:
+            return msgspec.json.decode(file.read(), type=Forecast)
     except (OSError, msgspec.MsgspecError):
         return None

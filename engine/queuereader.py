@@ -43,6 +43,8 @@ def read_queue(runs_dir: Path, timeout_s: float = 0.3) -> QueueReading:
     path = runs_dir / QUEUE_FILE
     if not path.exists():
         return QueueReading({})
+    if not path.is_file():  # a pipe would hold SQLite up for ever
+        return QueueReading({}, "the queue can't be read: queue.db isn't a file")
     try:
         with contextlib.closing(
             sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=timeout_s)

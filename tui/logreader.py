@@ -102,6 +102,9 @@ class LogBytes:
                 file = open_regular(path)
             except FileNotFoundError:
                 continue
+            except OSError:
+                self.close()
+                raise
             status = os.fstat(file.fileno())
             self._files.append(file)
             self._starts.append(self.size)

@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 
 from engine.errors import printable
+from engine.rundir import open_regular
 
 _FIRST_BYTES = 128_000
 _NEXT_BYTES = 512_000
@@ -69,7 +70,7 @@ class LogTail:
         return True
 
     def _read_new(self) -> bytes:
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             size = file.seek(0, 2)
             inode = self._path.stat().st_ino
             if self._offset is None or size < self._offset or inode != self._inode:

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from engine.previewfile import MOST_BYTES, EpochPreviews, decode_previews
+from engine.rundir import open_regular
 
 # Larger than any terminal draws; keeps the memory of the shelf small.
 _MOST_PIXELS_A_SIDE = 1280
@@ -77,7 +78,7 @@ class PictureShelf:
 
 
 def _read(path: Path) -> Image.Image:
-    with Image.open(path) as opened:
+    with open_regular(path) as file, Image.open(file) as opened:
         if opened.width * opened.height > _MOST_PIXELS:
             raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
         opened.thumbnail((_MOST_PIXELS_A_SIDE, _MOST_PIXELS_A_SIDE))

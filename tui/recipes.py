@@ -15,7 +15,7 @@ import tomli
 from engine.recipe.difference import flattened
 from engine.recipe.keys import all_keys
 from engine.recipe.values import dotted, toml_value
-from engine.rundir import RunDir
+from engine.rundir import RunDir, open_regular
 
 Origin = Literal["recipe", "sweep", "base", "command line", "default"]
 
@@ -70,7 +70,7 @@ class RecipeReading:
 def read_recipe(run_dir: RunDir) -> RecipeReading:
     """Read the recipe of a run."""
     try:
-        with run_dir.resolved.open("rb") as file:
+        with open_regular(run_dir.resolved) as file:
             values = flattened(dict(json.loads(file.read(_MOST_BYTES))["recipe"]))
     except OSError as error:
         return RecipeReading(trouble=f"its resolved.json can't be read: {error.strerror or error}")
@@ -100,7 +100,7 @@ class _Written:
 def _written(run_dir: RunDir) -> _Written:
     """The recipe file's own keys; none where it can't be read."""
     try:
-        with run_dir.recipe.open("rb") as file:
+        with open_regular(run_dir.recipe) as file:
             data = tomli.loads(file.read(_MOST_BYTES).decode())
         sweep = data.pop("sweep", {})
         swept = set(_flat(sweep)) if isinstance(sweep, dict) else set()
