@@ -39,7 +39,7 @@ class PictureShelf:
                 return None, "the boxes' path leads out of the run's folder"
             if path.exists() and not path.is_file():
                 return None, "the boxes aren't in a file"  # opening a pipe would wait for ever
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return decode_previews(file.read(MOST_BYTES + 1)), ""
         except FileNotFoundError:
             return None, "the boxes are gone"
