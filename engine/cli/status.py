@@ -110,8 +110,14 @@ def status_values(row: QueueRow, progress: RunProgress, standing: Standing | Non
     """A run as `engine status --json` tells it."""
     left_s = None if standing is None else standing.left_s
     return {
-        "run": row.run, "state": row.state, "reason": row.reason, "cause": row.cause,
+        "run": row.run, "number": row.number, "recipe": row.recipe_path,
+        "state": row.state, "reason": row.reason, "cause": row.cause, "asked": row.asked,
+        "turn": None if standing is None else standing.turn, "priority": row.priority, "attempt": row.attempt,
+        "device": row.device, "queued_at": row.queued_at, "started_at": row.started_at, "ended_at": row.ended_at,
+        "why": [] if standing is None else [{"words": one.words, "fix": one.fix} for one in standing.why],
         "epoch": progress.epoch, "epochs": progress.num_epochs, "step": progress.step, "steps": progress.num_steps,
+        "fraction": round(progress.fraction, 4), "loss": progress.loss, "val_loss": progress.val_loss,
+        "lr": progress.lr, "step_s": progress.step_s, "ap": progress.ap, "ap50": progress.ap50,
         "phase": progress.phase if row.state == "running" else "",
         "best_ap": progress.best_ap, "best_ap50": progress.best_ap50, "best_epoch": progress.best_epoch,
         "elapsed_s": round(elapsed_s(row, progress), 1),
