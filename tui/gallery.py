@@ -69,11 +69,13 @@ class Room:
         columns: Cells.
         rows: Cells.
         cell: Pixels of a cell, (width, height), where pixels are wanted; None for characters.
+        is_sixel: Whether pixels are wanted as sixels.
     """
 
     columns: int
     rows: int
     cell: tuple[int, int] | None = None
+    is_sixel: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +86,8 @@ class Drawing:
     rows: int
     lines: tuple[tuple[Segment, ...], ...] = ()
     pixels: Image | None = None
+    sixels: str = ""
+    """The pixels as a terminal takes them; of these it needs no more."""
 
 
 def draw(photo: Image, sight: Sight, room: Room) -> Drawing:
@@ -97,7 +101,13 @@ def draw(photo: Image, sight: Sight, room: Room) -> Drawing:
     across, down = room.cell
     columns, rows = fitted(size, room.columns, room.rows, down / across)
     pixels = draw_in_pixels(photo, judgement, size, (columns * across, rows * down), sight.shown, down)
-    return Drawing(columns, rows, pixels=pixels)
+    return Drawing(columns, rows, pixels=pixels, sixels=_sixels(pixels) if room.is_sixel else "")
+
+
+def _sixels(pixels: Image) -> str:
+    from textual_image._sixel import image_to_sixels  # noqa: PLC0415 - its package asks the terminal on import
+
+    return str(image_to_sixels(pixels))
 
 
 EpochReply = Callable[[EpochKey, EpochPreviews | None, str], object]

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from textual.geometry import Region
 from textual.pilot import Pilot
 
 from engine.events import EventLog, Preview, PreviewEvent, RunEnded, RunStarted
 from engine.previewfile import EpochPreviews, FoundBox, PreviewImage, TrueBox, encode_previews
 from engine.rundir import RunDir
 from tests.tui.build import EVENING
-from tests.tui.test_app import miss, running, screen_text, see, settle
+from tests.tui.test_app import miss, running, screen_text, see, settle, until
 from tests.tui.test_snapshots import Compare, MakeApp
 from tui.app import WatchApp
-from tui.gallery import Gallery
+from tui.gallery import Drawing, Gallery
 from tui.theme import DARK, LIGHT
-from tui.widgets.picture import Picture
+from tui.widgets.picture import Picture, SixelCanvas
 
 NAMES = ("mug", "laptop")
 MUG, LAPTOP, FAR = (40.0, 40.0, 120.0, 160.0), (160.0, 60.0, 380.0, 220.0), (20.0, 240.0, 90.0, 290.0)
@@ -333,3 +334,28 @@ def _press(app: WatchApp, keys: list[str]) -> Callable[[Pilot[None]], object]:
         await press(pilot, app, *keys)
 
     return run_before
+
+
+async def test_in_sixels_a_picture_is_sent_once_a_change(
+    run_dir: RunDir, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Drawing | None] = []
+    monkeypatch.setattr(SixelCanvas, "show", lambda canvas, drawing: shown.append(drawing) or show(canvas, drawing))
+    app = make_app(Path("runs"), graphics="sixel")
+    async with running(app) as pilot:
+        await open_previews(pilot, app)
+        canvas = app.screen.query_one("#pictures-grid SixelCanvas", SixelCanvas)
+        await until(pilot, lambda: bool(shown), "drawn")
+        shown.clear()
+        await press(pilot, app, "left")
+        app._draw()
+        await settle(pilot, app)
+        assert len(shown) == 1
+        lines = canvas.render_lines(Region(0, 0, *canvas.size))
+        assert [line.cell_length for line in lines] == [canvas.size.width] * canvas.size.height
+        assert [text[:2] for line in lines for text, *_ in line if text.startswith("\x1bP")] == ["\x1bP"]
+        cut = canvas.render_lines(Region(0, 0, 5, 2))
+        assert not any("\x1b" in line.text for line in cut)
+
+
+show = SixelCanvas.show

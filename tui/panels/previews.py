@@ -203,7 +203,7 @@ class PreviewsPanel(PreviewKeys):
             if not looked.event.boxes:
                 words = "this run kept no boxes, so that its worst images aren't known: w shows the others"
         self._arrange(1, has_table=False)
-        self._pictures[0].border_title = ""
+        _name(self._pictures[0], "")
         self._pictures[0].show(None, self._graphic, words)
 
     def _head_pieces(self, view: RunView, looked: Looked | None) -> list[Piece]:
@@ -235,11 +235,11 @@ class PreviewsPanel(PreviewKeys):
         first = looked.index // num * num
         page = looked.shots[first : first + num]
         for picture, shot in zip(self._pictures, page, strict=False):
-            picture.border_title = self._caption(looked, shot, page) if num > 1 else ""
+            _name(picture, self._caption(looked, shot, page) if num > 1 else "")
             picture.set_class(shot is looked.shots[looked.index] and num > 1, "-chosen")
             picture.show(looked.sight(shot, self.previewing.shown), self._graphic)
         for picture in self._pictures[len(page) : num]:
-            picture.border_title = ""
+            _name(picture, "")
             picture.show(None, self._graphic, "")
 
     def _caption(self, looked: Looked, shot: Shot, page: Sequence[Shot]) -> str:
@@ -333,6 +333,11 @@ class PreviewsPanel(PreviewKeys):
     def scroll_pages(self, pages: int) -> None:
         """Scroll the table."""
         self._table.scroll_rows(pages)
+
+
+def _name(picture: Picture, title: str) -> None:
+    if (picture.border_title or "") != title:  # assigning it draws the picture again
+        picture.border_title = title
 
 
 def _plain(text: str) -> str:

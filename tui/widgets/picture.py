@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from PIL.Image import Image
-from rich.segment import Segment
+from rich.control import Control
+from rich.segment import ControlType, Segment
+from rich.style import Style
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from engine.errors import printable
 from tui.gallery import Drawing, Gallery, Room, Sight
-from tui.graphics import Graphic, Graphics
+from tui.graphics import Graphic
 from tui.widgets.inked import inked_strip
 
 
@@ -63,6 +66,38 @@ class CellCanvas(Widget):
         self.refresh()
 
 
+class SixelCanvas(Widget):
+    """A picture in sixels, in the middle; sent whenever the terminal has lost it, and else once."""
+
+    DEFAULT_CSS = "SixelCanvas { width: 100%; height: 100%; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawing: Drawing | None = None
+
+    def show(self, drawing: Drawing | None) -> None:
+        """Show another drawing, or none."""
+        if drawing is not self._drawing:
+            self._drawing = drawing
+            self.refresh()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Empty cells, then the picture over them; none while a dialog lies above."""
+        drawing, blank = self._drawing, Strip.blank(crop.width, self.rich_style)
+        is_whole = crop.size == self.size
+        if drawing is None or not self.screen.is_active or not is_whole:
+            return [blank] * crop.height
+        region = self.region
+        left = region.x + max(0, region.width - drawing.columns) // 2
+        top = region.y + max(0, region.height - drawing.rows) // 2
+        over = [
+            Segment(Control.move_to(left, top).segment.text, Style.null()),
+            Segment(drawing.sixels, Style.null(), ((ControlType.CURSOR_FORWARD, 0),)),
+            Segment(Control.move_to(region.right, region.bottom - 1).segment.text, Style.null()),
+        ]
+        return [*[blank] * (crop.height - 1), Strip([*blank, *over], crop.width)]
+
+
 class Picture(Container):
     """One preview, or the words that stand in for it. It orders what it shows, once a change.
 
@@ -95,14 +130,15 @@ class Picture(Container):
         self._ordered: tuple[Sight, Room] | None = None
         self._words = Words()
         self._cells = CellCanvas()
+        self._sixels = SixelCanvas()
         self._pixels: Any = None
-        self._pixels_way: Graphics = "none"
         self.is_loading = False
 
     def compose(self) -> ComposeResult:
         """The picture and the words; one of them shows."""
         yield self._words
         yield self._cells
+        yield self._sixels
 
     def show(self, sight: Sight | None, graphic: Graphic, words: str = "") -> None:
         """Show a preview, or words where there is none."""
@@ -122,7 +158,8 @@ class Picture(Container):
         size = self.content_size
         if self._sight is None or not size:
             return
-        order = self._sight, Room(size.width, size.height, self._graphic.cell if self._graphic.is_pixels else None)
+        cell = self._graphic.cell if self._graphic.is_pixels else None
+        order = self._sight, Room(size.width, size.height, cell, self._graphic.way == "sixel")
         if order != self._ordered:
             self._ordered, self.is_loading = order, True
             self._gallery.paint(self, *order, self._hear)
@@ -141,6 +178,9 @@ class Picture(Container):
         elif drawing.pixels is None:
             self._cells.show(drawing)
             self._reveal(self._cells)
+        elif drawing.sixels:
+            self._sixels.show(drawing)
+            self._reveal(self._sixels)
         else:
             self._show_pixels(drawing, drawing.pixels)
         self.post_message(self.Settled())
@@ -150,26 +190,19 @@ class Picture(Container):
         self._reveal(self._words)
 
     def _reveal(self, shown: Widget) -> None:
-        for widget in (self._words, self._cells, self._pixels):
+        for widget in (self._words, self._cells, self._sixels, self._pixels):
             if widget is not None and widget.display != (widget is shown):
                 widget.display = widget is shown
 
     def _show_pixels(self, drawing: Drawing, image: Image) -> None:
-        if self._pixels is None or self._pixels_way != self._graphic.way:
-            if self._pixels is not None:
-                self._pixels.remove()
-            self._pixels, self._pixels_way = _pixel_widget(self._graphic.way), self._graphic.way
+        if self._pixels is None:
+            from textual_image.widget import TGPImage  # noqa: PLC0415 - it asks the terminal on import, long since
+
+            self._pixels = TGPImage(classes="pixels")
             self.mount(self._pixels)
         self._pixels.styles.width, self._pixels.styles.height = drawing.columns, drawing.rows
         self._pixels.image = image
         self._reveal(self._pixels)
-
-
-def _pixel_widget(way: Graphics) -> Any:
-    """textual-image's widget for pixels. It probed the terminal on import, before the dashboard began."""
-    from textual_image.widget import SixelImage, TGPImage  # noqa: PLC0415
-
-    return (SixelImage if way == "sixel" else TGPImage)(classes="pixels")
 
 
 class Words(Widget):
