@@ -35,7 +35,7 @@ def compared(scene: Scene) -> tuple[list[RunView], str]:
     others = [view for view in scene.views if view is not first and view.progress.best_ap is not None]
     finished = [view for view in others if view.state == "finished"] or others
     best = max(finished, key=lambda view: view.progress.best_ap or 0.0, default=None)
-    hint = "mark runs with Space to compare others"
+    hint = "Space marks others"
     if best is None:
         return [first], f"no other run has been measured yet; {hint}"
     kind = "the best other finished run" if best.state == "finished" else "the best other run"

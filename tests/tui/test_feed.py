@@ -21,6 +21,7 @@ from tui.feed import (
     Fleet,
     FleetChange,
     LogChange,
+    RecipeChange,
     RunChange,
 )
 from tui.gauges import Gauges
@@ -238,6 +239,18 @@ def test_the_log_of_the_chosen_run_is_followed(tmp_path: Path) -> None:
         file.write("one more\n")
     listener.look()
     assert listener.log[-1] == "one more"
+
+
+def test_recipes_are_read_when_asked_for(tmp_path: Path) -> None:
+    an_evening(tmp_path, with_previews=False)
+    listener = Listener(tmp_path)
+    assert not [change for change in listener.look() if isinstance(change, RecipeChange)]
+    for run_id in ("0004-desk-r50", "0099-unknown", "0004-desk-r50"):
+        listener.feed.want_recipe(run_id)
+    known, unknown = (change for change in listener.look() if isinstance(change, RecipeChange))
+    assert known.run_id == "0004-desk-r50"
+    assert known.recipe.values["training.epochs"] == "30"
+    assert unknown.recipe.trouble
 
 
 def test_a_long_log_is_known_by_its_ends_and_then_read_in_pieces(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ async def test_two_runs_are_compared_unasked_and_others_when_marked(evening: Pat
     app = make_app(evening)
     async with running(app) as pilot:
         app._main.action_panel("compare")
-        await see(pilot, app, "the chosen run and the best other finished run; mark runs with Space")
+        await see(pilot, app, "the chosen run and the best other finished run; Space marks others")
         await see(pilot, app, "A 0001 desk-mobilenet")
         await see(pilot, app, "B 0004 desk-r50")
         await see(pilot, app, "0.475★")
