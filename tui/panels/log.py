@@ -49,7 +49,7 @@ class LogPanel(Panel):
         Binding("G,end", "end", "Log: its end, and follow it", show=False),
         Binding("K,shift+up", "line(-1)", "Log: a line up", show=False),
         Binding("J,shift+down", "line(1)", "Log: a line down", show=False),
-        Binding("left", "sideways(-1)", "Log: to the left, where lines aren't wrapped", show=False),
+        Binding("left", "sideways(-1)", "Log: to the left", show=False),
         Binding("right", "sideways(1)", "Log: to the right", show=False),
         Binding("escape", "give_up", "Log: stop searching", show=False),
     ]
