@@ -68,7 +68,8 @@ def _by_turn(views: Sequence[RunView], board: Board, key: str) -> list[RunView]:
         unfinished.sort(key=lambda view: _last_if_none(left.get(view.run_id)))
     else:
         unfinished.sort(key=lambda view: turns.get(view.run_id, len(turns)))
-    over = [view for view in views if view not in unfinished]
+    known = {view.run_id for view in unfinished}
+    over = [view for view in views if view.run_id not in known]
     over.sort(key=_ended_at, reverse=True)
     return [*unfinished, *over]
 

@@ -135,9 +135,10 @@ class MainScreen(ControlScreen):
             self.set_class(not scene.views, "-empty")
             # Some terminals kept what was there (pictures in pixels most of all) until the next resize.
             self.call_after_refresh(self.refresh, layout=True)
-        self.query_one(QueueList).show(scene.views, _run_id(scene.chosen), scene.now, scene.marked)
-        if scene.chosen is not None:
-            self.query_one(RunHeader).show(scene.chosen, scene.now)
+        if not self._open.IS_WHOLE:  # else neither is in sight
+            self.query_one(QueueList).show(scene.views, _run_id(scene.chosen), scene.now, scene.marked)
+            if scene.chosen is not None:
+                self.query_one(RunHeader).show(scene.chosen, scene.now)
         self._open.take(scene)
 
     def _open_first(self, scene: Scene) -> None:
@@ -192,7 +193,7 @@ class MainScreen(ControlScreen):
         self.set_class(self._open.IS_WHOLE, "-whole")
         self._open.focus()
         if self.scene is not None:
-            self._open.take(self.scene)
+            self.show(self.scene)
 
     def action_next_panel(self, places: int = 1) -> None:
         """Open the panel after this one, or before."""

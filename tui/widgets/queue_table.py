@@ -15,6 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from engine.errors import printable
+from engine.standing import Standing
 from tui.arranging import SORT_KEYS, Arrangement
 from tui.columns import Column, columns_for, heading, row_pieces, sign_piece
 from tui.scene import Scene
@@ -86,6 +87,7 @@ class QueueTable(ScrollView, can_focus=False):
         """The ids of the runs that are shown, in order."""
         self.columns: list[Column] = []
         self._lines: dict[str, list[Piece]] = {}
+        self._made: dict[str, tuple[RunView, Standing | None, list[Column], list[Piece]]] = {}
         self._chosen: str | None = None
         self._marked: frozenset[str] = frozenset()
 
@@ -95,29 +97,34 @@ class QueueTable(ScrollView, can_focus=False):
         longest = max((cell_len(printable(view.name)) for view in views), default=0)
         self.columns = columns_for(width, longest)
         standings = {standing.row.run: standing for standing in scene.board.standings}
-        lines = {}
-        for view in views:
-            row = row_pieces(view, standings.get(view.run_id), self.columns, scene.now)
-            lines[view.run_id] = [sign_piece(view), (" ", ""), *row]
+        lines = {view.run_id: self._line(view, standings.get(view.run_id), scene.now) for view in views}
         chosen = scene.chosen.run_id if scene.chosen is not None else None
         runs, old, before, marks = tuple(lines), self._lines, self._chosen, scene.marked ^ self._marked
         self._lines, self._chosen, self._marked = lines, chosen, scene.marked
-        if runs != self.runs:
+        is_new = runs != self.runs
+        if is_new:
             self.runs = runs
             self.virtual_size = Size(self.content_size.width, len(runs))
             self.refresh()
-        changed = [run for run in runs if lines[run] != old.get(run) or run in marks]
+        places = {run: place for place, run in enumerate(runs)}
+        changed = [run for run in runs if lines[run] is not old.get(run) and lines[run] != old.get(run)]
+        changed += [run for run in marks if run in places]
         if chosen != before:
             changed += [run for run in (before, chosen) if run is not None]
         for run in changed:
-            if run in self.runs:
-                self.refresh_line(self.runs.index(run))
-        if chosen != before or runs != self.runs:
+            if run in places:
+                self.refresh_lines(places[run], 1)
+        if chosen != before or is_new:
             self.bring_into_sight()
 
-    def refresh_line(self, index: int) -> None:
-        """Draw one line again."""
-        self.refresh_lines(index, 1)
+    def _line(self, view: RunView, standing: Standing | None, now: float) -> list[Piece]:
+        """A run's line; that of one nobody works on is made once."""
+        made = self._made.get(view.run_id)
+        if made is not None and made[0] is view and made[1:3] == (standing, self.columns) and not view.is_active:
+            return made[3]
+        line = [sign_piece(view), (" ", ""), *row_pieces(view, standing, self.columns, now)]
+        self._made[view.run_id] = (view, standing, self.columns, line)
+        return line
 
     def bring_into_sight(self) -> None:
         """Scroll to the chosen run."""
