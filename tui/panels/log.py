@@ -43,7 +43,7 @@ class LogPanel(Panel):
         Binding("slash", "search", "Log: search", show=False),
         Binding("n", "find('find before')", "Log: next match, upwards", show=False),
         Binding("N", "find('find after')", "Log: next match, downwards", show=False),
-        Binding("e", "level", "Log: all, warnings and errors, errors", show=False),
+        Binding("e", "level", "Log: all, warnings, errors", show=False),
         Binding("w", "wrap", "Log: wrap long lines or not", show=False),
         Binding("g,home", "start", "Log: its beginning", show=False),
         Binding("G,end", "end", "Log: its end, and follow it", show=False),
