@@ -17,7 +17,7 @@ from engine.rundir import open_regular
 # Larger than any terminal draws; keeps the memory of the shelf small.
 _MOST_PIXELS_A_SIDE = 1280
 _MOST_PIXELS = 80_000_000
-_SHELF_LENGTH = 32
+_SHELF_BYTES = 48_000_000
 
 
 class PictureShelf:
@@ -71,10 +71,14 @@ class PictureShelf:
         key = (path, path.stat().st_mtime_ns)
         if key not in self._shelf:
             self._shelf[key] = _read(path)
-            if len(self._shelf) > _SHELF_LENGTH:
+            while len(self._shelf) > 1 and sum(map(_size, self._shelf.values())) > _SHELF_BYTES:
                 self._shelf.popitem(last=False)
         self._shelf.move_to_end(key)
         return self._shelf[key]
+
+
+def _size(image: Image.Image) -> int:
+    return image.width * image.height * 3
 
 
 def _read(path: Path) -> Image.Image:
