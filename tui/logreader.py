@@ -27,6 +27,7 @@ _PIECE_BYTES = 1_000_000
 _FIRST_PIECE_BYTES = 128_000
 # Of a line longer than this the rest is passed over.
 _LONGEST_LINE_BYTES = 64_000
+_LOUD_WORDS = (b"error", b"exception", b"traceback", b"killed", b"fatal", b"warn")
 _LEVELS = {
     "errors": re.compile(ERROR_WORDS.encode(), re.IGNORECASE),
     "warnings": re.compile(f"{ERROR_WORDS}|{WARNING_WORDS}".encode(), re.IGNORECASE),
@@ -186,7 +187,7 @@ class LogReader:
         for begin, some in self._pieces_before(log, place):
             if begin + len(some) == log.size:
                 page = replace(page, end=begin + some.rfind(b"\n") + 1)
-            wanted = [line for line in _lines(some, begin) if _counts(line[1], page.request.level)]
+            wanted = _wanted(some, begin, page.request.level)
             lines[:0] = [_shown(*line) for line in wanted[-PAGE_LINES:]]
             if len(lines) >= PAGE_LINES:
                 lines = lines[-PAGE_LINES:]
@@ -199,7 +200,7 @@ class LogReader:
         lines: list[LogLine] = []
         page = replace(page, end=place)
         for begin, some in self._pieces_after(log, place):
-            wanted = [line for line in _lines(some, begin) if _counts(line[1], page.request.level)]
+            wanted = _wanted(some, begin, page.request.level)
             lines += [_shown(*line) for line in wanted[: PAGE_LINES - len(lines)]]
             if len(lines) >= PAGE_LINES:
                 return replace(page, lines=tuple(lines), end=lines[-1].end)
@@ -289,9 +290,22 @@ def _places_of(needle: bytes, data: bytes, *, ignore_case: bool) -> Iterator[int
         at = data.find(needle, at + len(needle))
 
 
+def _wanted(some: bytes, begin: int, level: Level) -> list[tuple[int, bytes]]:
+    """The lines of a piece that count; most pieces of a quiet log hold no loud word at all."""
+    if level == "all":
+        return list(_lines(some, begin))
+    small = some.lower()
+    if not any(word in small for word in _LOUD_WORDS):
+        return []
+    return [line for line in _lines(some, begin) if _counts(line[1], level)]
+
+
 def _counts(line: bytes, level: Level) -> bool:
     if level == "all":
         return True
+    small = line.lower()
+    if not any(word in small for word in _LOUD_WORDS):
+        return False
     if b"\x1b" in line:  # a colour would hide where the word begins
         line = _text(line).encode()
     return _LEVELS[level].search(line) is not None
