@@ -20,7 +20,7 @@ _LEAST_NAME_ROOM, _MOST_NAME_ROOM = 6, 24
 def table_width(names: Iterable[str], *, has_box: bool) -> int:
     """Cells that a table of these classes takes."""
     name = max([_LEAST_NAME_ROOM, *(cell_len(name) for name in names)])
-    return 2 + min(name, _MOST_NAME_ROOM) + _SCORE_ROOM + 2 + (_BOX_ROOM if has_box else 0) + _WORD_ROOM
+    return 4 + min(name, _MOST_NAME_ROOM) + _SCORE_ROOM + 2 + (_BOX_ROOM if has_box else 0) + _WORD_ROOM
 
 
 class BoxTable(Widget):
