@@ -436,3 +436,11 @@ async def test_a_run_without_its_worker(evening: Path, make_app: MakeApp) -> Non
         await pilot.pause()
         await see(pilot, app, "no worker")
         await see(pilot, app, "its worker is gone")
+
+
+async def test_events_of_another_version_are_told(evening: Path, make_app: MakeApp) -> None:
+    with (evening / "0004-desk-r50" / "events.jsonl").open("ab") as log:
+        log.write(b'{"event":"dream","time":1}\n' * 3)
+    app = make_app(evening)
+    async with running(app, (120, 40)) as pilot:
+        await see(pilot, app, "3 lines of its events can't be understood")

@@ -155,6 +155,10 @@ def _told(view: RunView, width: int) -> list[list[Piece]]:
     if view.state == "failed":
         told = joined([view.cause, view.reason], ": ") or "no reason recorded"
         return _wrapped(sign("failed"), told, "failed", width)
+    if view.num_unknown and not view.reason:
+        lines = "a line" if view.num_unknown == 1 else f"{view.num_unknown:,} lines"
+        words = f"{lines} of its events can't be understood: damaged, or of another version of engine"
+        return _wrapped("!", words, "warning", width)
     return _wrapped("i", view.reason or view.progress.message, "text", width)
 
 
