@@ -9,7 +9,8 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.queuereader import read_queue
-from engine.runqueue import RunQueue
+from engine.runqueue import OVER, RunQueue
+from tests.tui.build import EVENING
 from tests.tui.test_app import settle
 from tui.app import WatchApp
 from tui.theme import DARK, LIGHT
@@ -38,6 +39,8 @@ def test_queue(
     queue = RunQueue(evening)
     row = read_queue(evening).rows["0006-desk-r18-long"]
     queue.change(row, "held", reason="held by hand")
+    for over in queue.rows_in(*OVER):  # they ended when they were built, by the clock of this machine
+        queue.change(over, over.state, ended_at=EVENING - 3600 + 60 * over.number)
     queue.close()
     app = make_app(evening, graphics="none", theme=theme)
 
