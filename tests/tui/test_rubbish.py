@@ -19,6 +19,7 @@ from tests.tui.test_feed import Listener
 from tui.app import WatchApp
 from tui.logreader import LogPage, LogReader, LogRequest
 from tui.once import print_once
+from tui.target import Target
 from tui.widgets.queue import run_lines
 
 NAMES = (
@@ -130,5 +131,5 @@ async def test_every_panel_shows_rubbish(
             await settle(pilot, app)
             assert "0001" in screen_text(app)
     assert app.failure is None
-    print_once(tmp_path)
+    print_once(Target(tmp_path))
     assert "0001" in capsys.readouterr().out
