@@ -57,6 +57,7 @@ bench: $(VENV)/.test-ready
 	$(BIN)/python -m tests.bench.omp_wait
 	$(BIN)/python -m tests.bench.supervisor_cost
 	$(BIN)/python -m tests.bench.queue_speed
+	$(BIN)/python -m tests.bench.exact_speed
 	$(BIN)/python -m tests.bench.report_speed
 	$(BIN)/python -m tests.bench.dashboard
 
