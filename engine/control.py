@@ -79,7 +79,9 @@ def hold(queue: RunQueue, rows: Iterable[QueueRow], reason: str = "held by hand"
 
 
 def _instead_of_hold(row: QueueRow) -> str:
-    return "`engine stop` saves and stops it" if row.state in ACTIVE else "`engine retry` queues it again first"
+    if row.state in ACTIVE:
+        return "`engine stop` saves and stops it"
+    return "nothing to do" if row.state == "finished" else "`engine retry` queues it again first"
 
 
 def release(queue: RunQueue, rows: Iterable[QueueRow]) -> list[Change]:

@@ -68,7 +68,8 @@ def find_model(wanted: RunDir | Path | str, runs_dir: Path = Path("runs")) -> Mo
 def _best_of(run_dir: RunDir) -> ModelFile:
     if not run_dir.best_checkpoint.is_file():
         raise EngineError.of(
-            "X101", str(run_dir.best_checkpoint), "the run has no model yet", "wait until its first epoch is measured"
+            "X101", str(run_dir.best_checkpoint), "the run has no model yet",
+            f"let it measure an epoch; `engine explain {run_dir.run_id}` tells where it stands",
         )
     return ModelFile(run_dir.best_checkpoint, run_dir)
 

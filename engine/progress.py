@@ -56,11 +56,6 @@ class RunProgress:
         return max(0, self.num_steps - self.step) * self.step_s + evaluations * self.evaluate_s
 
 
-def _greater(first: float | None, second: float | None) -> float | None:
-    known = [value for value in (first, second) if value is not None]
-    return max(known, default=None)
-
-
 def advance(progress: RunProgress, event: Event) -> RunProgress:
     """The progress after one more event; the input is untouched."""
     progress = replace(progress, last_time=event.time)
@@ -82,8 +77,8 @@ def advance(progress: RunProgress, event: Event) -> RunProgress:
         case EpochEvent():
             return replace(
                 progress, val_loss=event.val_loss, ap=event.ap, ap50=event.ap50,
-                best_ap=_greater(progress.best_ap, event.ap),
-                best_ap50=_greater(progress.best_ap50, event.ap50),
+                best_ap=event.ap if event.best else progress.best_ap,
+                best_ap50=event.ap50 if event.best else progress.best_ap50,
                 best_epoch=event.epoch + 1 if event.best else progress.best_epoch,
                 elapsed_s=event.elapsed_s, evaluate_s=event.evaluate_s, epochs_measured=event.epoch + 1,
             )

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from engine.analysis.comparison import Compared, Comparison, Contender, Placed
     from engine.report.evaluation_plots import Series
 
+# Below this many columns intervals make room for the runs' names.
+_NARROW = 76
+_LEAST_NAME = 12
 _WIDE = 100
 _FILES = ("comparison.json", "comparison.csv", "comparison.png")
 
@@ -259,20 +262,22 @@ def _table() -> Table:
 def _print_ranking(out: Console, comparison: Comparison) -> None:
     table, wide = _table(), out.width >= _WIDE
     table.add_column("")
-    table.add_column("run", overflow="fold")
-    headings = ["AP", "95 %", "AP50", *(["AP75", "AR100", "F1", "ms/image"] if wide else [])]
-    for heading in [*headings, "behind", "95 %"]:
+    table.add_column("run", overflow="fold", min_width=_LEAST_NAME)
+    narrow = out.width < _NARROW
+    headings = ["AP", *([] if narrow else ["95 %"]), "AP50", *(["AP75", "AR100", "F1", "ms/image"] if wide else [])]
+    for heading in [*headings, "behind", *([] if narrow else ["95 %"])]:
         table.add_column(heading, justify="right", no_wrap=True)
     for one in comparison.models:
         figures, behind = one.figures, one.behind
         speed_ms = one.median_s and 1000 * one.median_s
         wider = (*map(figure, (figures.ap75, figures.ar100, one.f1)), figure(speed_ms, 0)) if wide else ()
         lacks = behind.interval if behind else None
+        range_ap = Text(f"{one.ap_interval.low:.3f}-{one.ap_interval.high:.3f}" if one.ap_interval else "", "dim")
+        range_behind = Text(f"{lacks.low:.3f} to {lacks.high:.3f}" if lacks else "", "dim")
         table.add_row(
             f"#{one.rank}", Text(printable(one.name), "bold green" if one.rank == 1 else ""), figure(figures.ap),
-            Text(f"{one.ap_interval.low:.3f}-{one.ap_interval.high:.3f}" if one.ap_interval else "", "dim"),
-            figure(figures.ap50), *wider, figure(behind.ap) if behind else "",
-            Text(f"{lacks.low:.3f} to {lacks.high:.3f}" if lacks else "", "dim"),
+            *([] if narrow else [range_ap]), figure(figures.ap50), *wider, figure(behind.ap) if behind else "",
+            *([] if narrow else [range_behind]),
         )
     out.print(table)
     out.print()

@@ -24,7 +24,16 @@ from engine.cli.status import (
     remaining_s,
 )
 from engine.errors import printable
-from engine.events import EpochEvent, Event, EventTail, MessageEvent, RecoveryEvent, RunStarted, StepEvent
+from engine.events import (
+    EpochEvent,
+    Event,
+    EventTail,
+    MessageEvent,
+    RecoveryEvent,
+    RunStarted,
+    StepEvent,
+    encode_event,
+)
 from engine.forecast import Forecast, left_of, read_forecast
 from engine.progress import RunProgress, advance
 from engine.queuereader import QueueReading
@@ -49,16 +58,26 @@ class RunReader:
     def __init__(self, run_dir: RunDir) -> None:
         self._tail = EventTail(run_dir.events)
         self._restarts = 0
+        self._told: set[bytes] = set()
         self.progress = RunProgress()
 
     def read(self) -> list[Event]:
-        """Events since the last call; folds them into `progress`."""
+        """Events since the last call, none twice; folds them into `progress`.
+
+        A run that goes back to a checkpoint cuts its log back, and what stays in it is read again.
+        """
         events = self._tail.read()
         if self._tail.restarts != self._restarts:
             self._restarts, self.progress = self._tail.restarts, RunProgress()
         for event in events:
             self.progress = advance(self.progress, event)
-        return events
+        return [event for event in events if isinstance(event, StepEvent) or self._is_new(event)]
+
+    def _is_new(self, event: Event) -> bool:
+        line = encode_event(event)
+        is_new = line not in self._told
+        self._told.add(line)
+        return is_new
 
 
 class Show(Protocol):

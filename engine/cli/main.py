@@ -55,6 +55,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+# As shells say of a program that Ctrl-C ended.
+_EXIT_INTERRUPTED = 130
+
 # What `engine --help` lists together; commands that are in none come last.
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "Recipes and photos": (
@@ -122,7 +125,15 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        cli.main(standalone_mode=True, prog_name="engine")
+        sys.exit(cli.main(standalone_mode=False, prog_name="engine"))
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("\nstopped\n")
+        sys.exit(_EXIT_INTERRUPTED)
     except EngineError as error:
         print_problems(error.problems)
         sys.exit(1)

@@ -107,7 +107,7 @@ def load_checkpoint(path: Path) -> Content:
     Raises:
         EngineError: It is missing, damaged, or of a newer version.
     """
-    fix = "use another checkpoint of the run"
+    fix = "name another checkpoint that engine wrote, such as a run's checkpoints/best.pt"
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -118,7 +118,9 @@ def load_checkpoint(path: Path) -> Content:
     except FileNotFoundError as error:
         raise EngineError.of("T101", str(path), "there is no checkpoint", "let the run finish an epoch") from error
     except (OSError, *UNPICKLING_FAULTS) as error:
-        raise EngineError.of("T102", str(path), f"the checkpoint can't be read: {error}", fix) from error
+        words = error.strerror if isinstance(error, OSError) else ""
+        found = f"the checkpoint can't be read: {words or 'it is cut short, damaged, or holds more than plain tensors'}"
+        raise EngineError.of("T102", str(path), found, fix) from error
     if not isinstance(content, dict) or content.get("format", 0) > FORMAT_VERSION:
         raise EngineError.of("T103", str(path), "the checkpoint is of another version", "update engine")
     return content

@@ -120,6 +120,8 @@ def _previews(story: RunStory, album: Album) -> list[dict[str, object]]:
 def _mended(runs: Sequence[Chapter]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for one in runs:
+        if one.story.row.state == "failed":
+            continue  # its failure tells what was tried
         for kind, count in Counter(event.kind for event in one.story.recoveries).items():
             latest = [event.text for event in one.story.recoveries if event.kind == kind][-1]
             rows.append({"run": one.story.run, "anchor": one.anchor, "kind": kind, "count": count, "text": latest})

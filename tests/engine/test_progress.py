@@ -23,7 +23,7 @@ def test_a_run_from_start_to_end() -> None:
     progress = fold([PhaseEvent(phase="evaluating", epoch=0), measured(0, ap=0.3, ap50=0.4)], progress)
     assert (progress.phase, progress.best_ap, progress.best_ap50, progress.best_epoch) == ("evaluating", 0.3, 0.4, 1)
     progress = fold([*(stepped(step) for step in range(5, 10)), measured(1, ap=0.2, ap50=0.5, best=False)], progress)
-    assert (progress.ap, progress.best_ap, progress.best_ap50, progress.best_epoch) == (0.2, 0.3, 0.5, 1)
+    assert (progress.ap, progress.best_ap, progress.best_ap50, progress.best_epoch) == (0.2, 0.3, 0.4, 1)
     ended = RunEnded(outcome="finished", reason="", elapsed_s=12.0)
     progress = advance(progress, ended)
     assert (progress.ended, progress.phase, progress.elapsed_s, progress.fraction) == (ended, "", 12.0, 1.0)

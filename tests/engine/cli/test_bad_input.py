@@ -194,3 +194,13 @@ def test_a_queue_of_a_newer_engine(engine: Ask, tmp_path: Path) -> None:
     answer = engine("run")
     assert answer.code == 1
     assert "newer engine" in answer.err
+
+
+def test_ctrl_c_is_told_in_a_word(engine: Ask, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    write_recipe(tmp_path, dataset, "desk")
+    monkeypatch.setattr("engine.cli.check.preflight", interrupted)
+    answer = engine("check", "desk.toml")
+    assert (answer.code, answer.err.split()) == (130, ["stopped"])

@@ -89,3 +89,11 @@ def test_what_cannot_be_compared(engine: Ask, runs: Path, tmp_path: Path) -> Non
     answer = engine("compare", 1, 2, "--out", "out")
     assert (answer.code, "X104" in answer.err) == (1, True)
     assert (tmp_path / "out" / "comparison.csv").read_text() == "mine"
+
+
+def test_a_narrow_terminal_keeps_the_runs_names(engine: Ask, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    answer = engine("compare", 1, 2)
+    assert answer.code == 0
+    for name in ("0001-tiny-1", "0002-tiny-2"):
+        assert name in answer.out

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from engine.cli.live import LiveTable
-from engine.events import EpochEvent, EventLog, RunStarted, StepEvent
+from engine.cli.live import LiveTable, RunReader
+from engine.events import EpochEvent, EventLog, MessageEvent, RecoveryEvent, RunStarted, StepEvent
 from engine.forecast import Figures, Forecast, forecast_bytes
 from engine.rundir import RunDir
 from engine.runqueue import NewRun, RunQueue
@@ -109,3 +109,21 @@ def _on_a_terminal(arguments: list[str]) -> str:
     process.wait(timeout=10)
     os.close(leader)
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode(errors="replace"))
+
+
+def test_what_stays_in_a_log_that_was_cut_back_is_not_told_again(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path / "0001-desk")
+    run_dir.path.mkdir()
+    reader = RunReader(run_dir)
+    discarded = RecoveryEvent(kind="discarded step", text="the loss exploded", epoch=0, step=1)
+    with EventLog(run_dir.events) as events:
+        events.append(discarded)
+        length = events.sync()
+        careful = MessageEvent(level="warning", text="careful")
+        events.append(careful)
+        assert reader.read() == [discarded, careful]
+        events.rewind(length)
+        rolled_back = RecoveryEvent(kind="rolled back", text="to the start", epoch=0, step=0)
+        events.append(rolled_back)
+    assert reader.read() == [rolled_back]
+    assert reader.progress.message == "to the start"
