@@ -27,7 +27,7 @@ MakeApp = Callable[..., WatchApp]
 
 async def settle(pilot: Pilot[None], app: WatchApp) -> None:
     """Wait until everything there is to show is on the screen."""
-    for _ in range(400):
+    for _ in range(3000):
         await pilot.pause(0.01)
         if app.is_settled:
             break
@@ -60,7 +60,7 @@ async def miss(pilot: Pilot[None], app: WatchApp, words: str) -> None:
 
 async def until(pilot: Pilot[None], is_so: Callable[[], bool], what: str) -> None:
     """Wait for something; a busy machine takes its time."""
-    for _ in range(300):
+    for _ in range(3000):
         if is_so():
             return
         await pilot.pause(0.02)
@@ -420,7 +420,7 @@ async def test_a_fault_in_the_feed_ends_the_dashboard(
     monkeypatch.setattr("tui.feed.read_queue", lambda *_: 1 / 0)
     app = make_app(evening)
     async with app.run_test() as pilot:
-        for _ in range(100):
+        for _ in range(3000):
             await pilot.pause(0.01)
             if app.failure:
                 break

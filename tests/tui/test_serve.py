@@ -84,7 +84,7 @@ def test_a_page_is_served_on_this_machine_only(tmp_path: Path) -> None:
 
 def _page(port: int) -> str:
     """What the server sends, once it listens."""
-    for _ in range(100):
+    for _ in range(600):
         try:
             with urllib.request.urlopen(f"http://localhost:{port}/") as page:
                 return page.read().decode()
