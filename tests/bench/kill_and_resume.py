@@ -26,8 +26,8 @@ from engine.events import CheckpointEvent, EpochEvent, Event, EventTail, Preview
 from engine.rundir import EXIT_FINISHED, RunDir
 from tests.builders import fill_run_dir, load_recipe, make_voc_dataset, steps_of, write_recipe
 
-# What depends on the clock and not on the training.
-_CLOCK = ("time", "elapsed_s", "step_s", "data_s", "evaluate_s")
+# What is read off the clock or the machine, and no part of the training.
+_CLOCK = ("time", "elapsed_s", "step_s", "data_s", "evaluate_s", "memory_bytes")
 _NUM_EPOCHS = 5
 _LONGEST_LIFE_S = 1.2
 _POLL_S = 0.002
