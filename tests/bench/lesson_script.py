@@ -10,6 +10,7 @@ over the number of threads, so that company on the machine takes nothing from it
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from engine.annotations import read_split
 from engine.data.dataset import DetectionDataset, Draw
 from engine.data.loading import Batch, make_loader
 from engine.data.order import FixedOrder
+from engine.evaluation.coco import CocoFigures
 from engine.evaluation.validate import validate
 from engine.models import build_detector
 from engine.models.checkpoint import load_checkpoint
@@ -36,8 +38,15 @@ def cores_s() -> float:
     return time.process_time() / torch.get_num_threads()
 
 
-def train_as_in_the_lesson(recipe: Recipe, minutes: float, test: bool = True) -> Detector:
-    """The lesson's loop, stopped after so many minutes."""
+def train_as_in_the_lesson(recipe: Recipe, minutes: float, curve: Path | None = None) -> Detector:
+    """The lesson's loop, stopped after so many minutes.
+
+    Args:
+        recipe: Dataset and model.
+        minutes: Of training; measuring isn't counted.
+        curve: Gets a line of JSON an epoch: its number, minutes trained, seconds on the clock, AP and AP50 of the
+            test split.
+    """
     torch.manual_seed(0)
     data = DetectionDataset(read_split(recipe.dataset, recipe.classes, "train").records)
     draws = [Draw(0, place) for place in range(len(data))]
@@ -70,18 +79,24 @@ def train_as_in_the_lesson(recipe: Recipe, minutes: float, test: bool = True) ->
             f"epoch {epoch} ({num_steps} steps): loss {total / num_steps:.4f}, trained {trained_s / 60:.1f} min, "
             f"this epoch {time.monotonic() - wall:.0f} s on the clock", flush=True,
         )
-        if test and epoch % 3 == 1:
-            measure(detector, recipe)
+        if curve:
+            clock_s, figures = time.monotonic() - wall, measure(detector, recipe)
+            with curve.open("a") as file:
+                file.write(json.dumps({
+                    "epoch": epoch, "minutes": round(trained_s / 60, 3), "clock_s": round(clock_s, 1),
+                    "ap": figures.ap, "ap50": figures.ap50,
+                }) + "\n")
     return detector
 
 
-def measure(detector: Detector, recipe: Recipe) -> None:
-    """Print the figures of the test split."""
+def measure(detector: Detector, recipe: Recipe) -> CocoFigures:
+    """Print and return the figures of the test split."""
     data = DetectionDataset(read_split(recipe.dataset, recipe.classes, "test").records)
     loader = make_loader(data, FixedOrder(len(data), 4), num_workers=0, device=_CPU)
     figures = validate(detector, data, loader, _CPU).figures
     per_class = ", ".join(f"{name} {value or 0:.3f}" for name, value in figures.ap_per_class.items())
     print(f"test split, {len(data)} images: AP50 {figures.ap50:.4f}, AP {figures.ap:.4f} ({per_class})", flush=True)
+    return figures
 
 
 def main() -> None:
@@ -90,6 +105,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path, nargs="?")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--run", type=Path)
+    parser.add_argument("--curve", type=Path, help="a file for the test split's figures after each epoch")
     arguments = parser.parse_args()
     if arguments.run:
         run_dir = RunDir(arguments.run)
@@ -98,7 +114,7 @@ def main() -> None:
         measure(build_detector(recipe.model, recipe.classes.names, state), recipe)
         return
     recipe = load_recipes(arguments.recipe)[0].recipe
-    measure(train_as_in_the_lesson(recipe, arguments.minutes), recipe)
+    measure(train_as_in_the_lesson(recipe, arguments.minutes, arguments.curve), recipe)
 
 
 if __name__ == "__main__":
