@@ -2,8 +2,9 @@
 
 DATA holds `bccd` and `raccoon`, photos in Pascal VOC; FILE is a MobileNetV2 with ImageNet weights. The same recipe is
 trained on both in fp32 and in bf16 with each seed, by the worker that the queue uses. Measured are the last epoch's
-weights on all photos that weren't trained on (the splits val and test together), in fp32 and on the same footing for
-both; no run's best epoch is picked, for that would be picking by what is measured.
+weights on all photos that weren't trained on (the splits val and test together), detecting in the format that was
+trained in, as a run does, and in fp32, which tells what training alone costs. No run's best epoch is picked, for that
+would be picking by what is measured.
 
 A finished run is a line of FOLDER/results.jsonl and isn't trained again; one that was cut off goes on from its
 checkpoint. The command may be started twice side by side: each takes the runs that the other has not.
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
@@ -35,7 +37,8 @@ from engine.data.order import FixedOrder
 from engine.evaluation.validate import validate
 from engine.models import build_detector
 from engine.models.checkpoint import load_checkpoint
-from engine.recipe.schema import Recipe
+from engine.models.speed import prepared
+from engine.recipe.schema import Hardware, Recipe
 from engine.rundir import EXIT_FINISHED, EXIT_LOCKED, RunDir
 from tests.builders import fill_run_dir
 
@@ -48,6 +51,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # Two-sided 95 % of Student's t by degrees of freedom.
 _T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
+FIGURES = {
+    "ap": "AP", "ap50": "AP50", "fp32_ap": "AP, both detecting in fp32", "fp32_ap50": "AP50, both detecting in fp32",
+}
 _CPU = torch.device("cpu")
 
 
@@ -69,8 +75,10 @@ class Result:
     """What a run came to.
 
     Attributes:
-        ap: On val and test together.
+        ap: On val and test together, detecting in the run's own format.
         ap50: The same at IoU 0.50.
+        fp32_ap: Of the same weights, detecting in fp32.
+        fp32_ap50: The same at IoU 0.50.
         core_minutes: Processor time of the training.
         settings: Input size and epochs, so that results of other settings aren't mixed in.
     """
@@ -80,6 +88,8 @@ class Result:
     precision: str
     ap: float
     ap50: float
+    fp32_ap: float
+    fp32_ap50: float
     core_minutes: float
     settings: dict[str, Any]
 
@@ -125,12 +135,13 @@ def train(run_dir: RunDir, recipe: Recipe, threads: int) -> Literal["finished", 
     return "finished"
 
 
-def measure(run_dir: RunDir, recipe: Recipe) -> tuple[float, float]:
-    """AP and AP50 of the last weights on all photos that weren't trained on."""
+def measure(run_dir: RunDir, recipe: Recipe, hardware: Hardware) -> tuple[float, float]:
+    """AP and AP50 of the last weights on all photos that weren't trained on, detecting with this hardware."""
     records: list[ImageRecord] = list(read_split(recipe.dataset, recipe.classes, "val").records)
     if recipe.dataset.test is not None:
         records += read_split(recipe.dataset, recipe.classes, "test").records
-    detector = build_detector(recipe.model, recipe.classes.names, load_checkpoint(run_dir.last_checkpoint)["model"])
+    state = load_checkpoint(run_dir.last_checkpoint)["model"]
+    detector = prepared(build_detector(recipe.model, recipe.classes.names, state), hardware, _CPU)
     data = DetectionDataset(records)
     loader = make_loader(data, FixedOrder(len(data), 4), num_workers=0, device=_CPU)
     figures = validate(detector, data, loader, _CPU).figures
@@ -176,8 +187,10 @@ def spread(values: Sequence[float]) -> str:
 def show(results: Sequence[Result], console: Console) -> None:
     """The table: a row for each dataset and figure, and one over all pairs."""
     by_trial = {(one.dataset, one.seed, one.precision): one for one in results}
-    table = Table("dataset", "figure", "seeds", *PRECISIONS, "bf16 - fp32 (95 % interval)", "core minutes a run")
-    pooled: dict[str, list[float]] = {"ap": [], "ap50": []}
+    table = Table(
+        "dataset", "figure", "seeds", *PRECISIONS, "bf16 - fp32 (95 % interval)", "core minutes a run", box=MARKDOWN
+    )
+    pooled: dict[str, list[float]] = {figure: [] for figure in FIGURES}
     for dataset in CLASSES:
         seeds = [seed for seed in sorted({one.seed for one in results})
                  if all((dataset, seed, precision) in by_trial for precision in PRECISIONS)]
@@ -195,12 +208,12 @@ def show(results: Sequence[Result], console: Console) -> None:
                 for precision in PRECISIONS
             )
             table.add_row(
-                dataset, figure.upper(), str(len(seeds)), *(spread(values[precision]) for precision in PRECISIONS),
+                dataset, FIGURES[figure], str(len(seeds)), *(spread(values[precision]) for precision in PRECISIONS),
                 interval(differences), minutes if figure == "ap" else "",
             )
     for figure, differences in pooled.items():
         if differences:
-            table.add_row("all pairs", figure.upper(), str(len(differences)), "", "", interval(differences), "")
+            table.add_row("all pairs", FIGURES[figure], str(len(differences)), "", "", interval(differences), "")
     console.print(table)
 
 
@@ -239,10 +252,11 @@ def main() -> None:
             continue
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         minutes = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
-        ap, ap50 = measure(run_dir, recipe)
-        result = Result(trial.dataset, trial.seed, trial.precision, ap, ap50, round(minutes, 2), settings)
+        own = measure(run_dir, recipe, recipe.hardware)
+        full = own if trial.precision == "fp32" else measure(run_dir, recipe, Hardware())
+        result = Result(trial.dataset, trial.seed, trial.precision, *own, *full, round(minutes, 2), settings)
         write(results_path, result)
-        console.print(f"{name}: AP {ap:.3f}, AP50 {ap50:.3f}, {minutes:.1f} core minutes", highlight=False)
+        console.print(f"{name}: AP {own[0]:.3f}, AP50 {own[1]:.3f}, {minutes:.1f} core minutes", highlight=False)
     show([one for one in results_in(results_path) if arguments.epochs or arguments.min_size
           or one.settings == SETTINGS[one.dataset]], console)
 
