@@ -6,7 +6,7 @@ SAMPLE := sample_dataset
 # Tests side by side; each keeps to one thread of torch.
 JOBS   ?= 2
 
-.PHONY: run test check lint types imports unit slow bench torture clean
+.PHONY: run test check lint types imports unit slow bench bench-all torture clean
 
 run: $(VENV)/.run-ready
 	$(BIN)/engine sample $(SAMPLE) --if-absent
@@ -47,8 +47,12 @@ $(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
 slow: $(VENV)/.test-ready
 	HYPOTHESIS_PROFILE=default $(BIN)/python -m pytest -m 'slow or gpu' --timeout 900
 
-# Speed of checking, of changing training images, of training in company, and 10,000 mutated recipes.
+# What training and detection gain over the lesson's script and torchvision's reference loop, in a quarter of an hour.
 bench: $(VENV)/.test-ready
+	$(BIN)/python -m tests.bench.table
+
+# Everything else that is measured: checking, augmentation, the queue, the dashboard, 10,000 mutated recipes, kills.
+bench-all: $(VENV)/.test-ready
 	$(BIN)/python -m tests.bench.check_speed
 	$(BIN)/python -m tests.bench.augmentation
 	$(BIN)/python -m tests.bench.overheads

@@ -1,0 +1,229 @@
+"""How soon engine reaches what the lesson's script reaches: `python -m tests.bench.time_to_accuracy train DATA ...`.
+
+`train` trains on BCCD (DATA holds train, val and test, photos in Pascal VOC) with a MobileNetV2 that has ImageNet
+weights: with the settings of recipes/custom-mobilenet-cpu.toml, or with `--like-lesson` those of the lesson and
+torchvision's widths, so that one sees how much is speed and how much is recipe. After each epoch the model that the
+run would keep then, chosen on the validation photos, is measured on the test photos; nothing is chosen by those.
+Minutes are processor time over threads, as in `tests.bench.lesson_script`. All that training does beside training
+counts (reading the dataset, validation, checkpoints); measuring the test photos doesn't.
+
+`plot` draws such curves and the lesson's, and tells the ratio:
+`... plot OUT.png --lesson LESSON.jsonl "engine, its recipe"=A.jsonl`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.recipe.load import load_recipes
+from engine.recipe.schema import Recipe
+from engine.rundir import RunDir
+from tests.bench.table.environment import worker_environment
+from tests.builders import REPOSITORY, fill_run_dir
+
+Curve = list[dict[str, Any]]
+_CHILD = "ENGINE_BENCH_CHILD"
+CLASSES = ["RBC", "WBC", "Platelets"]
+
+
+def recipe_of(data: Path, weights: Path, overrides: Sequence[str], *, like_lesson: bool) -> Recipe:
+    """The recipe that the repository ships, or one with the lesson's settings, for this dataset."""
+    if not like_lesson:
+        path = REPOSITORY / "recipes" / "custom-mobilenet-cpu.toml"
+        splits = [f'dataset.{split}.{part}="{data / split / part}"'
+                  for split in ("train", "val") for part in ("images", "annotations")]
+        mine = [*splits, 'dataset.empty_boxes="drop"', f"classes.names={json.dumps(CLASSES)}",
+                f'model.weights="{weights}"', "hardware.num_workers=0", "previews.num_images=0", *overrides]
+        [loaded] = load_recipes(path, overrides=mine)
+        return loaded.recipe
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "like-lesson.toml"
+        path.write_text(f"""
+name = "like-lesson"
+[dataset]
+empty_boxes = "drop"
+train = {{ images = "{data / "train/images"}", annotations = "{data / "train/annotations"}" }}
+val   = {{ images = "{data / "val/images"}", annotations = "{data / "val/annotations"}" }}
+[classes]
+names = {json.dumps(CLASSES)}
+[model]
+arch    = "fasterrcnn_mobilenet_v2_fpn"
+weights = "{weights}"
+[training]
+epochs     = 10
+batch_size = 4
+[optimizer]
+lr           = 0.005
+weight_decay = 0.0005
+[schedule]
+kind      = "step"
+step_size = 15
+gamma     = 0.1
+[augmentation]
+horizontal_flip = 0.0
+[previews]
+num_images = 0
+[hardware]
+num_workers = 0
+""")
+        [loaded] = load_recipes(path, overrides=list(overrides))
+        return loaded.recipe
+
+
+def train(recipe: Recipe, test: Recipe, curve_path: Path, minutes: float) -> None:
+    """Train in this process; a line an epoch in `curve_path`, each with the test figures of the model kept by then.
+
+    Args:
+        recipe: What to train.
+        test: The same with the test photos.
+        curve_path: As the lesson's script writes it.
+        minutes: Of training, after which it stops.
+    """
+    import torch
+
+    from engine.events import EventLog
+    from engine.models import build_detector
+    from engine.models.checkpoint import load_checkpoint
+    from engine.training.trainer import train as train_run
+    from tests.bench.lesson_script import cores_s, measure
+
+    begun, clock_begun = cores_s(), time.monotonic()
+    measured_s = measured_clock_s = 0.0
+    stamps: dict[str, int] = {"last": 0, "best": 0}
+    figures: dict[str, float | None] = {}
+    num_epochs = 0
+
+    def trained_s() -> float:
+        return cores_s() - begun - measured_s
+
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = fill_run_dir(RunDir(Path(folder) / "run"), recipe)
+
+        def look() -> None:
+            """After an epoch, measure what the run would keep; its time is taken off."""
+            nonlocal measured_s, measured_clock_s, num_epochs
+            last = run_dir.last_checkpoint
+            if not last.exists() or last.stat().st_mtime_ns == stamps["last"]:
+                return
+            trained, clock = trained_s(), time.monotonic()
+            stamps["last"] = last.stat().st_mtime_ns
+            if load_checkpoint(last)["num_measured"] > num_epochs:
+                num_epochs += 1
+                best = run_dir.best_checkpoint
+                if best.stat().st_mtime_ns != stamps["best"]:
+                    stamps["best"] = best.stat().st_mtime_ns
+                    with torch.random.fork_rng():
+                        state = load_checkpoint(best)["model"]
+                        found = measure(build_detector(test.model, test.classes.names, state), test)
+                    figures.update(ap=found.ap, ap50=found.ap50)
+                line = {"epoch": num_epochs, "minutes": round(trained / 60, 3),
+                        "clock_s": round(clock - clock_begun - measured_clock_s, 1), **figures}
+                print(line, flush=True)
+                with curve_path.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+            measured_s += trained_s() - trained
+            measured_clock_s += time.monotonic() - clock
+
+        with EventLog(run_dir.events) as events:
+            train_run(
+                recipe, run_dir, events, heartbeat=look, stop_requested=lambda: trained_s() >= 60 * minutes
+            )
+
+
+def minutes_to(curve: Curve, ap50: float) -> float | None:
+    """Minutes after which a curve has reached an AP50; as measured, nothing between two epochs."""
+    return next((float(point["minutes"]) for point in curve if (point["ap50"] or 0.0) >= ap50), None)
+
+
+def plot(lesson: Curve, others: dict[str, Curve], out: Path, cores: str) -> None:
+    """Draw the curves, the lesson's best figure as the line to reach, and when each one reaches it."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    target = max(point["ap50"] for point in lesson)
+    whole = lesson[-1]["minutes"]
+    figure, axes = plt.subplots(figsize=(8, 4.5), dpi=150)
+    axes.axhline(target, color="0.6", linestyle="--", linewidth=1)
+    axes.annotate(
+        f"the lesson's best after {whole:.0f} minutes: {target:.3f}", (whole, target), xytext=(0, 4),
+        textcoords="offset points", ha="right", va="bottom", color="0.35", fontsize=8,
+    )
+    # Distinct in lightness and marker too, not in hue alone.
+    styles = [("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D")]
+    curves = {"the lesson's script": lesson, **others}
+    for (name, curve), (colour, marker) in zip(curves.items(), [("#555555", "x"), *styles], strict=False):
+        at = minutes_to(curve, target)
+        told = f": there after {at:.1f} min, {whole / at:.1f} times as soon" if at else ": not there"
+        label = name + told if name in others else name
+        print(f"{name}{told} (of {whole:.1f} min)")
+        axes.plot([point["minutes"] for point in curve], [point["ap50"] for point in curve],
+                  color=colour, marker=marker, markersize=4, linewidth=1.6, label=label)
+    axes.set_xlabel(f"minutes of training, {cores}")
+    axes.set_ylabel("AP50 on the 72 test photos")
+    axes.set_xlim(left=0)
+    axes.set_ylim(top=1.0)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    figure.tight_layout()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+
+
+def read_curve(path: Path) -> Curve:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _train_command(arguments: argparse.Namespace) -> None:
+    if not os.environ.get(_CHILD):  # a worker's environment has to be there when the process begins
+        environment = {**os.environ, **worker_environment(), _CHILD: "1"}
+        raise SystemExit(subprocess.run(
+            [sys.executable, "-m", "tests.bench.time_to_accuracy", *sys.argv[1:]], env=environment, check=False
+        ).returncode)
+    data, weights = arguments.data.resolve(), arguments.weights.resolve()
+    recipe = recipe_of(data, weights, arguments.set, like_lesson=arguments.like_lesson)
+    folders = {"images": data / "test/images", "annotations": data / "test/annotations"}
+    test = recipe.model_copy(update={"dataset": recipe.dataset.model_copy(
+        update={"test": type(recipe.dataset.train).model_validate(folders)}
+    )})
+    arguments.curve.unlink(missing_ok=True)
+    train(recipe, test, arguments.curve, arguments.minutes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.bench.time_to_accuracy", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    training = commands.add_parser("train")
+    training.add_argument("data", type=Path, help="a folder with train, val and test")
+    training.add_argument("--weights", type=Path, required=True)
+    training.add_argument("--curve", type=Path, required=True, help="gets a line of JSON an epoch; written anew")
+    training.add_argument("--minutes", type=float, default=10)
+    training.add_argument("--like-lesson", action="store_true")
+    training.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe")
+    plotting = commands.add_parser("plot")
+    plotting.add_argument("out", type=Path)
+    plotting.add_argument("--lesson", type=Path, required=True)
+    plotting.add_argument("curves", nargs="+", help="NAME=FILE")
+    plotting.add_argument("--cores", default="of one core", help="what the minutes are of, in words")
+    arguments = parser.parse_args()
+    if arguments.command == "train":
+        _train_command(arguments)
+        return
+    named = dict(one.rsplit("=", 1) for one in arguments.curves)
+    others = {name: read_curve(Path(path)) for name, path in named.items()}
+    plot(read_curve(arguments.lesson), others, arguments.out, arguments.cores)
+
+
+if __name__ == "__main__":
+    main()
