@@ -26,7 +26,7 @@ from engine.annotations.picture import PictureFacts
 from engine.annotations.raw import RawAnnotation, xyxy
 from engine.annotations.records import SPLITS, Split
 from engine.annotations.scan import look_at
-from engine.annotations.sources import Item, list_items
+from engine.annotations.sources import Item, list_items, tell_lack
 from engine.annotations.writers import Described, coco_file, lost_in_yolo, turned, voc_xml, yolo_lines
 from engine.errors import DataError, Problem, Where, printable
 from engine.recipe.schema import Classes, Dataset, SplitPaths
@@ -147,6 +147,9 @@ def nothing_in(split: str, problems: Sequence[Problem]) -> DataError:
 def _describe(dataset: Dataset, items: Sequence[Item], to: Format, findings: Findings) -> list[tuple[Described, str]]:
     described: dict[str, tuple[Described, str]] = {}
     for item, facts in zip(items, look_at([item.image_path for item in items], decode=False), strict=True):
+        if item.lack is not None:
+            tell_lack(item, facts, dataset, findings)
+            continue
         if item.name in described:
             found = f"another image of this split is called {item.name}, in another place"
             findings.fault(codes.STEM_SHARED, Where(item.image_path), found, "rename one of the two")

@@ -25,7 +25,7 @@ from engine.annotations.picture import PictureFacts, save_upright
 from engine.annotations.raw import RawAnnotation
 from engine.annotations.records import SPLITS, Split
 from engine.annotations.scan import look_at
-from engine.annotations.sources import Item, list_items
+from engine.annotations.sources import Item, list_items, tell_lack
 from engine.annotations.spelling import corrections
 from engine.annotations.writers import coco_file, voc_xml, yolo_lines
 from engine.annotations.yolo import read_names
@@ -154,6 +154,9 @@ def _read(
         for item, facts in zip(listed, look_at([item.image_path for item in listed], decode=True), strict=True):
             done += 1
             tell(done, total)
+            if item.lack is not None:
+                tell_lack(item, facts, policies, ledgers[split])
+                continue
             try:
                 raw = item.read()
                 if isinstance(facts, DataError):

@@ -13,7 +13,7 @@ from engine.annotations.picture import IMAGE_SUFFIXES, PictureFacts
 from engine.annotations.raw import RawAnnotation
 from engine.annotations.records import ImageRecord, Split, SplitRead
 from engine.annotations.scan import look_at
-from engine.annotations.sources import Item, list_items
+from engine.annotations.sources import Item, list_items, tell_lack
 from engine.errors import DataError, Where
 from engine.recipe.schema import Classes, Dataset
 
@@ -88,6 +88,9 @@ def read_split(dataset: Dataset, classes: Classes, split: Split, *, decode: bool
 
 
 def _read_item(judge: Judge, item: Item, seen: PictureFacts | DataError) -> ImageRecord | None:
+    if item.lack is not None:
+        tell_lack(item, seen, judge.dataset, judge.findings)
+        return None
     raw = _annotation(judge, item)
     if isinstance(seen, DataError):
         policy = judge.dataset.unreadable_images

@@ -12,9 +12,10 @@ from engine.annotations import codes
 from engine.annotations.coco import read_coco
 from engine.annotations.findings import Findings
 from engine.annotations.folders import by_stem, composed, list_files, stem, suffix_of
-from engine.annotations.picture import IMAGE_SUFFIXES
+from engine.annotations.picture import IMAGE_SUFFIXES, PictureFacts
 from engine.annotations.raw import RawAnnotation
 from engine.annotations.records import SPLITS, Split
+from engine.annotations.scan import look_at
 from engine.annotations.voc import read_voc
 from engine.annotations.yolo import read_names, read_yolo
 from engine.errors import DataError, Problem, Where
@@ -31,14 +32,16 @@ class Item:
     Attributes:
         image_path: The image file.
         name: Its name relative to the split's folder of images, with forward slashes.
-        annotation_path: Its annotation; None when it has none and counts as a negative.
+        annotation_path: Its annotation; None when it has none.
         read: Reads the annotation; may raise `DataError`.
+        lack: That it has no annotation and may not go without; None when all is well. See `tell_lack`.
     """
 
     image_path: str
     name: str
     annotation_path: str | None
     read: Callable[[], RawAnnotation]
+    lack: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def list_items(dataset: Dataset, classes: Classes, split: Split, findings: Findi
         findings: Told of missing folders, images and annotations.
 
     Returns:
-        The pairs that can be read; nothing from a place that can't be.
+        The pairs that can be read, and images that lack an annotation; nothing from a place that can't be.
     """
     lister = _Lister(dataset, classes, split, findings)
     items: dict[str, Item] = {}
@@ -192,10 +195,39 @@ def _unlabelled(lister: _Lister, image: str, name: str, found: str) -> Iterator[
     negative = policy == "negative"
     fix = 'label it; if it shows no object, set dataset.missing_annotations = "negative", or "skip" to leave it out'
     problem = Problem(codes.ANNOTATION_MISSING, Where(image), f"image without annotation: {found}", fix)
+    if policy == "error":
+        yield Item(image, name, None, partial(_refuse, problem), problem)
+        return
     action = "taken as pictures without objects" if negative else "images left out"
     lister.findings.by_policy(policy, problem, key="dataset.missing_annotations", action=action)
     if negative:
         yield Item(image, name, None, lambda: RawAnnotation("xyxy"))
+
+
+def _refuse(problem: Problem) -> RawAnnotation:
+    raise DataError((problem,))
+
+
+def tell_lack(item: Item, seen: PictureFacts | DataError, dataset: Dataset, findings: Findings) -> None:
+    """Tell of an image that lacks its annotation: that it does, or that nobody could label it.
+
+    Args:
+        item: The image.
+        seen: What was seen of it; when only its header was, it is decoded here.
+        dataset: The policy on images that can't be read.
+        findings: Told.
+    """
+    assert item.lack is not None
+    fault = seen
+    if isinstance(fault, PictureFacts) and not fault.thumbnail:
+        fault = next(look_at([item.image_path], decode=True))
+    if isinstance(fault, PictureFacts):
+        findings.add(item.lack)
+        return
+    for problem in fault.problems:
+        findings.by_policy(
+            dataset.unreadable_images, problem, key="dataset.unreadable_images", action="images left out"
+        )
 
 
 # --- one file about many images: COCO ---

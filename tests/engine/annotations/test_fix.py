@@ -252,10 +252,11 @@ def test_what_cannot_be_read_or_paired_is_left_out(tmp_path: Path) -> None:
     folder.image("train", "alone").unlink()
     (folder.root / "train/annotations/unlabelled.xml").unlink()
     folder.image("train", "cut").write_bytes(folder.image("train", "cut").read_bytes()[:900])
+    folder.image("train", "neither").write_bytes(b"neither a picture nor labelled")
     done = fixed(folder.dataset(), tmp_path / "out")
     assert sorted(told(done)) == [
         ("D107", "image left out"), ("D108", "annotation left out"), ("D109", "image left out"),
-        ("D110", "left out with its image"),
+        ("D109", "image left out"), ("D110", "left out with its image"),
     ]  # fmt: skip
     assert [path.name for path in (tmp_path / "out/train/images").iterdir()] == ["good.jpg"]
 

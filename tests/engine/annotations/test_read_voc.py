@@ -179,6 +179,18 @@ def test_image_without_annotation(
     assert len(split.records) == num_records
 
 
+@pytest.mark.parametrize("content", [b"no picture", b"", None], ids=["rubbish", "empty", "truncated"])
+@pytest.mark.parametrize(("policy", "severity"), [("error", "error"), ("skip", "note")])
+def test_an_unreadable_image_without_annotation_is_told_as_unreadable(
+    folder: VocFolder, content: bytes | None, policy: str, severity: str
+) -> None:
+    folder.add()
+    lonely = write_image(folder.image("train", "lonely"))
+    lonely.write_bytes(lonely.read_bytes()[:-500] if content is None else content)
+    # By its header alone, too, as training reads it: else what the check let pass would stop the night.
+    assert codes_of(read(folder, unreadable_images=policy).problems) == [("D109", severity)]
+
+
 @pytest.mark.parametrize(("policy", "severity"), [("error", "error"), ("skip", "note")])
 def test_annotation_without_image(folder: VocFolder, policy: str, severity: str) -> None:
     folder.add()
