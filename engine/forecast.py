@@ -66,6 +66,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
 
     figures: Figures | None = None
     problems: tuple[Problem, ...] = ()
+    of_runs: tuple[tuple[Problem, ...], ...] = ()
+    """What concerns single ones of the recipes that share the rehearsal, in their order; may be empty."""
     out_of_memory: bool = False
     """The error is that memory didn't suffice."""
 

@@ -46,6 +46,9 @@ class Report:
 
 Progress = Callable[[str, int, int], None]
 
+# Optimizer -> its default learning rate, and one far above all that detectors are published with, for any batch.
+_LEARNING_RATES = {"sgd": (0.005, 1.0), "adamw": (0.0001, 0.05)}
+
 
 def preflight(
     paths: Sequence[Path],
@@ -102,6 +105,7 @@ class _Examiner:
         for loaded in recipes:
             recipe = loaded.recipe
             found = self._audit(path, recipe)
+            problems |= dict.fromkeys(_rate_problems(loaded))
             asked = (id(found), recipe.model, recipe.hardware.device)
             if asked not in seen:  # the runs of a sweep mostly need the same
                 seen.add(asked)
@@ -128,6 +132,17 @@ class _Examiner:
             *device_problems(recipe.hardware, _place(loaded, "hardware.device")),
             *_tracker_problems(loaded),
         ]
+
+
+def _rate_problems(loaded: LoadedRecipe) -> list[Problem]:
+    """A learning rate that is out of all proportion; that of smaller slips only steps can tell."""
+    optimizer = loaded.recipe.optimizer
+    usual, greatest = _LEARNING_RATES[optimizer.name]
+    if optimizer.lr <= greatest:
+        return []
+    found = f"learning rate {optimizer.lr:g}: above {greatest:g}, {optimizer.name} hardly ever trains a detector"
+    fix = f"{usual:g} is usual with {optimizer.name}"
+    return [Problem("T309", _place(loaded, "optimizer.lr"), found, fix, "warning")]
 
 
 def _tracker_problems(loaded: LoadedRecipe) -> list[Problem]:

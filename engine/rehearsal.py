@@ -21,10 +21,10 @@ from pathlib import Path
 
 import msgspec
 
+from engine.alike import opening_key, rehearsal_key
 from engine.errors import Problem, Where, has_errors
 from engine.forecast import Answer, Doing, Figures
 from engine.recipe.load import LoadedRecipe, resolved_json
-from engine.recipe.schema import Recipe
 
 _COMMAND = (sys.executable, "-m", "engine.rehearse")
 # As a worker's: what is measured should be what will be.
@@ -46,7 +46,7 @@ class Rehearsed:
     Attributes:
         loaded: The recipe as it should be queued: batch sizes are numbers that fit.
         figures: What was measured; None when the rehearsal failed.
-        problems: What was found; the same for all recipes of one rehearsal.
+        problems: What was found; but for what its learning rate does, the same for all recipes of one rehearsal.
     """
 
     loaded: LoadedRecipe
@@ -90,26 +90,18 @@ def rehearse_recipes(
             if on_progress:
                 on_progress(len(done), len(loaded), name, words)
 
-        answer = _rehearse(members[0].recipe, command, tell)
+        first_of: dict[tuple[bytes, float], LoadedRecipe] = {}
+        for one in members:
+            first_of.setdefault(_opening(one), one)
+        answer = _rehearse(list(first_of.values()), command, tell)
         if at_work:
             answer = _beside_a_run(answer)
+        own = dict(zip(first_of, answer.of_runs, strict=False))  # none where it ended before
         for place, one in zip(places, members, strict=True):
             found = tuple(_named(problem, members) for problem in answer.problems)
+            found += tuple(_named(problem, [one]) for problem in own.get(_opening(one), ()))
             done[place] = Rehearsed(_settled(one, answer.figures, at_work=at_work), answer.figures, found)
     return [done[place] for place in range(len(loaded))]
-
-
-def rehearsal_key(recipe: Recipe) -> bytes:
-    """What a rehearsal's outcome depends on: recipes with the same key share one."""
-    training, optimizer = recipe.training, recipe.optimizer
-    content = {
-        **{part: getattr(recipe, part).model_dump(mode="json") for part in ("dataset", "classes", "model", "hardware")},
-        "augmentation": recipe.augmentation.model_dump(mode="json", exclude={"off_last_epochs"}),
-        "batch": [training.batch_size, training.micro_batch_size, training.repeat_threshold],
-        "averaged": training.ema_decay is not None,
-        "optimizer": [optimizer.name, optimizer.momentum > 0],
-    }
-    return msgspec.json.encode(content, order="deterministic")
 
 
 def without_rehearsal(loaded: Sequence[LoadedRecipe]) -> list[Problem]:
@@ -124,20 +116,30 @@ def without_rehearsal(loaded: Sequence[LoadedRecipe]) -> list[Problem]:
     ]
 
 
+def _opening(loaded: LoadedRecipe) -> tuple[bytes, float]:
+    """What a run's first steps depend on, chance apart."""
+    return opening_key(loaded.recipe), loaded.recipe.optimizer.lr
+
+
 # --- one rehearsal ---
 
 
-def _rehearse(recipe: Recipe, command: Sequence[str], tell: Callable[[str], None]) -> Answer:
+def _rehearse(firsts: Sequence[LoadedRecipe], command: Sequence[str], tell: Callable[[str], None]) -> Answer:
     """Rehearse, with half as many images at a time whenever memory doesn't suffice; each try in a new process.
+
+    The first one is rehearsed; the others differ from it in their first steps only.
 
     What a failed try leaves behind in a process, scattered over its heap, would fail the next one too.
     """
     with tempfile.TemporaryDirectory(prefix="engine-rehearsal-") as folder:
-        resolved, output = Path(folder) / "resolved.json", Path(folder) / "output.txt"
-        resolved.write_bytes(resolved_json(recipe))
+        output = Path(folder) / "output.txt"
+        resolved, *others = (Path(folder) / f"resolved-{number}.json" for number in range(len(firsts)))
+        for path, one in zip([resolved, *others], firsts, strict=True):
+            path.write_bytes(resolved_json(one.recipe))
+        sharing = ["--sharing", *map(str, others)] if others else []
         options: list[str] = []
         while True:
-            ended = _execute([*command, str(resolved), *options], output, tell)
+            ended = _execute([*command, str(resolved), *options, *sharing], output, tell)
             images = ended.doing.micro_batch_size
             if not ended.out_of_memory or not images:
                 return ended.answer or _death(ended)

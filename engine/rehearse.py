@@ -1,7 +1,8 @@
 """One recipe rehearsed in one process: `python -m engine.rehearse RESOLVED.json`.
 
-Builds the detector, takes real steps with the dataset's worst batch and with typical ones, evaluates,
-and tells what it is at and how it ended on standard output, a JSON object a line. Everything it
+Builds the detector, takes real steps with the dataset's worst batch and with typical ones, evaluates, takes the
+first steps of this recipe and of those that share its rehearsal at their learning rates, and tells what it is
+at and how it ended on standard output, a JSON object a line. Everything it
 learns is thrown away; it writes no file. Its standard input is a lifeline: it ends when that closes.
 """
 
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("resolved", type=Path)
     parser.add_argument("--most-images", type=int, help="images in memory at a time, at most")
     parser.add_argument("--search-size", action="store_true", help="look for an input size at which one image fits")
+    parser.add_argument("--sharing", type=Path, nargs="*", default=[], help="recipes that differ in their first steps")
     arguments = parser.parse_args()
     faulthandler.enable()
     _end_with_parent()
@@ -55,7 +57,11 @@ def main() -> int:
     tell: Tell = lambda doing: _write(news, doing)  # noqa: E731
     try:
         recipe = read_resolved(arguments.resolved)
-        answer = search_size(recipe, tell) if arguments.search_size else rehearse(recipe, tell, arguments.most_images)
+        if arguments.search_size:
+            answer = search_size(recipe, tell)
+        else:
+            sharing = [read_resolved(path) for path in arguments.sharing]
+            answer = rehearse(recipe, tell, arguments.most_images, sharing)
     except EngineError as error:
         answer = Answer(problems=tuple(error.problems))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is what a rehearsal is for
@@ -91,13 +97,16 @@ def _crashed(error: Exception) -> Answer:
     return Answer(problems=(Problem("T302", Where(), f"{type(error).__name__}: {words}", fix),))
 
 
-def rehearse(recipe: Recipe, tell: Tell, most_images: int | None = None) -> Answer:
+def rehearse(
+    recipe: Recipe, tell: Tell, most_images: int | None = None, sharing: Sequence[Recipe] = ()
+) -> Answer:
     """Take a recipe's steps.
 
     Args:
         recipe: As it would be queued; its batch size may still be "auto".
         tell: Told what comes next.
         most_images: Images in memory at a time, if no more are to be tried.
+        sharing: Recipes that differ from it in nothing but what first steps at their learning rates depend on.
 
     Raises:
         EngineError: Data, weights or device aren't as the recipe says.
@@ -113,7 +122,12 @@ def rehearse(recipe: Recipe, tell: Tell, most_images: int | None = None) -> Answ
         micro = training.micro_batch_size or batch_size
         micro = min(micro, most_images or micro)
     figures = trial.figures(batch_size, micro)
-    return Answer(figures=figures, problems=_notes(trial, figures))
+    problems = _notes(trial, figures)
+    if trial.not_finite:  # without any learning rate
+        return Answer(figures=figures, problems=problems)
+    openings = trial.openings(figures.batch_size, figures.micro_batch_size)
+    of_runs = openings.problems([recipe, *sharing], lambda words: tell(Doing(words=words)))
+    return Answer(figures=figures, problems=problems, of_runs=of_runs)
 
 
 # --- batch_size = "auto" ---

@@ -24,6 +24,7 @@ from engine.forecast import Doing, Figures, step_pace
 from engine.models import build_detector
 from engine.models.detector import pick_device
 from engine.models.speed import prepared
+from engine.opening import Openings
 from engine.recipe.schema import Recipe
 from engine.training.ema import WeightAverage
 from engine.training.optim import build_optimizer, set_lr, set_training_mode
@@ -132,11 +133,7 @@ class Trial:
     def figures(self, batch_size: int, micro_batch_size: int) -> Figures:
         """Strain, then time typical steps and evaluation."""
         self.strain(micro_batch_size, batch_size)
-        training = self.recipe.training
-        records = self.train_data.records
-        rare = training.repeat_threshold
-        factors = None if rare is None else repeat_factors(records, len(self.recipe.classes.names), rare)
-        order = EpochOrder(len(records), batch_size, training.seed, factors)
+        order = self._order(batch_size)
         self._resize(self._typical_sizes, self.model.input_max_size)
         step_s = self._training_pace(order, batch_size, micro_batch_size)
         evaluate_image_s = self._evaluation_pace(micro_batch_size)
@@ -150,6 +147,19 @@ class Trial:
             num_train_images=order.num_draws, num_val_images=len(self.val_data), model_bytes=model_bytes,
             state_bytes=model_bytes + remembered,
         )
+
+    def openings(self, batch_size: int, micro_batch_size: int) -> Openings:
+        """What takes first steps at real learning rates; the last thing to be done with a trial."""
+        return Openings(
+            self.detector, self._order(batch_size), lambda draws: self._load(self.train_data, draws), micro_batch_size,
+            self.device,
+        )
+
+    def _order(self, batch_size: int) -> EpochOrder:
+        records, training = self.train_data.records, self.recipe.training
+        rare = training.repeat_threshold
+        factors = None if rare is None else repeat_factors(records, len(self.recipe.classes.names), rare)
+        return EpochOrder(len(records), batch_size, training.seed, factors)
 
     def _training_pace(self, order: EpochOrder, batch_size: int, micro_batch_size: int) -> float:
         loading = computing = 0.0

@@ -511,3 +511,26 @@ def test_a_path_that_leads_nowhere_is_named_with_the_recipes_line(tmp_path: Path
         path, line, *_ = problem.where.item.removeprefix("named by ").split()[0].split(":")
         assert Path(path).name == recipe.name
         assert "nowhere" in lines[int(line) - 1]
+
+
+# --- learning rates ---
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        pytest.param({"lr": 100}, ["T309"], id="absurd"), pytest.param({"lr": 1}, [], id="great"),
+        pytest.param({"name": "adamw", "lr": 0.2}, ["T309"], id="absurd for AdamW"),
+        pytest.param({"name": "adamw"}, [], id="left out"),
+    ],
+)
+def test_a_learning_rate_out_of_proportion_is_told_with_its_line(
+    tmp_path: Path, dataset: Path, optimizer: dict[str, Any], expected: list[str]
+) -> None:
+    path = write_recipe(tmp_path, dataset, optimizer=optimizer)
+    [report] = preflight([path])
+    assert (report.ok, codes(list(report.problems))) == (True, expected)
+    for problem in report.problems:
+        lines = path.read_text().splitlines()
+        assert problem.where.line is not None
+        assert lines[problem.where.line - 1] == f"lr = {optimizer['lr']}"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine import rehearsal
+from engine.alike import rehearsal_key
 from engine.recipe.load import LoadedRecipe, load_recipes
-from engine.rehearsal import Rehearsed, rehearsal_key, rehearse_recipes, without_rehearsal
+from engine.rehearsal import Rehearsed, rehearse_recipes, without_rehearsal
 from tests.builders import write_recipe
 
 MB = 10**6
@@ -193,6 +194,20 @@ def test_where_no_image_fits_a_size_that_does_is_named(tmp_path: Path, dataset: 
     assert (problem.code, found.ok) == ("T301", False)
     assert "train0" in problem.found
     assert "set model.min_size = " in problem.fix
+
+
+def test_a_learning_rate_that_spoils_the_first_steps_is_found(tmp_path: Path, dataset: Path) -> None:
+    rates = {"fine": 0.01, "absurd": 100.0, "high": 1.0, "twin": 0.01}
+    runs = [load(tmp_path, dataset, name, f"optimizer.lr={lr}", "training.epochs=5") for name, lr in rates.items()]
+    fine, absurd, high, twin = rehearse_recipes(runs)
+    assert [(codes(one), one.ok) for one in (fine, twin)] == [([], True)] * 2
+    assert (codes(high), high.ok) == (["T308"], True)  # the run would go back and mend it
+    assert "try lower ones, of which 0.125 goes well at first" in high.problems[0].found
+    assert (codes(absurd), absurd.ok) == (["T308"], False)
+    [problem] = absurd.problems
+    assert problem.found.startswith("absurd: at the learning rate 100 the loss ")
+    assert "likewise at 12.5, the lowest that the run would try by itself" in problem.found
+    assert problem.where.item == "optimizer.lr"
 
 
 def test_bad_weights_keep_their_own_code(tmp_path: Path, dataset: Path) -> None:
