@@ -373,7 +373,9 @@ def _conclude(
     rows = [queue.row(run) for run in runs]
     states = [row.state for row in rows]
     summary = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    out.print(f"{count(len(rows), 'run')}: {summary}" if rows else "nothing was queued")
+    held = queue.rows_in("held")
+    if rows or not held:
+        out.print(f"{count(len(rows), 'run')}: {summary}" if rows else "nothing was queued")
     for row in rows:
         if row.state == "failed":
             out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
@@ -383,6 +385,10 @@ def _conclude(
             out.print(f"  {advice.fix}", soft_wrap=True)
     if report is not None:
         out.print(f"report: {report}", soft_wrap=True)
+    if held:
+        are, them = ("is", "it") if len(held) == 1 else ("are", "them")
+        release = f"engine release {' '.join(str(row.number) for row in held)}{_folder_option(queue.runs_dir)}"
+        out.print(f"{count(len(held), 'run')} {are} held; `{release}` lets {them} go on", soft_wrap=True)
     if is_late:
         out.print(f"time is up; `engine run{_folder_option(queue.runs_dir)}` goes on where it was")
         return 1 if refused or "failed" in states else 0

@@ -98,6 +98,13 @@ def test_nothing_to_do(engine: Ask) -> None:
     assert (answer.code, answer.out) == (0, "nothing was queued\n")
 
 
+def test_held_runs_alone_are_told_with_what_lets_them_go_on(engine: Ask, tmp_path: Path, dataset: Path) -> None:
+    recipes = [write_recipe(tmp_path, dataset, name, training={"seed": seed}) for seed, name in enumerate("ab")]
+    engine("add", "--no-rehearsal", "--hold", *recipes)
+    answer = engine("run")
+    assert (answer.code, answer.out) == (0, "2 runs are held; `engine release 1 2` lets them go on\n")
+
+
 def test_a_failed_run_is_told_and_gives_exit_code_one(engine: Ask, tmp_path: Path, dataset: Path) -> None:
     """The run's folder is gone by the time it is its turn: the quickest way for a worker not to start."""
     queue = RunQueue(tmp_path / "runs")
