@@ -118,6 +118,12 @@ class GateReport:
     differing: tuple[Differing, ...]
     num_differing: int
 
+    @property
+    def only_costs_ap(self) -> bool:
+        """Whether it was refused for its AP alone, so that a larger `ap_drop` would let it pass."""
+        agree = self.agreement is None or self.agreement >= self.tolerance.agreement
+        return not self.passed and agree
+
     def as_dict(self) -> dict[str, object]:
         """The report as plain values for JSON."""
         return {"format": FORMAT, **asdict(self)}

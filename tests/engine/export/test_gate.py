@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.export.gate import TOLERANCES, GateReport, Side, judge, spread, without_counterpart
+from engine.cli.export import refusal
+from engine.export.gate import TOLERANCES, GateReport, NumberFormat, Side, judge, spread, without_counterpart
 from engine.models import Detection
 from tests.builders import record
 
@@ -72,6 +73,15 @@ def test_a_worse_ap_is_refused_and_a_better_one_isnt() -> None:
     assert "AP falls from 0.5000 to 0.4900" in judged(same, same, aps=(0.5, 0.49)).reasons[0]
     assert judged(same, same, aps=(0.5, 0.51)).passed
     assert judged(same, same, aps=(None, None)).passed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_larger_loss_of_ap_is_a_remedy_only_where_nothing_else_is_wrong(precision: NumberFormat) -> None:
+    one, less = found((BOX, 0, 0.9), (BOX, 1, 0.8)), found((BOX, 0, 0.9))
+    for other, aps, helps in ((one, (0.5, 0.4), True), (less, (0.5, 0.5), False), (less, (0.5, 0.4), False)):
+        told = refusal(judged(one, other, aps=aps), Path("model.onnx"), precision)
+        assert ("--max-ap-drop" in told.fix) == helps
+        assert ("calibrate" in told.fix) == (precision == "int8")
 
 
 @pytest.mark.parametrize(("total", "asked", "picked"), [(10, 0, 10), (10, 20, 10), (10, 5, 5), (0, 5, 0)])
