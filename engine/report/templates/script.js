@@ -62,8 +62,9 @@
   for (const gallery of all(".gallery")) {
     const slider = gallery.querySelector("input"), told = gallery.querySelector(".control .told");
     const f1 = gallery.dataset.f1 ? gallery.dataset.f1.split(" ").map(Number) : [];
+    // The best threshold may lie between two hundredths, where the slider can't; until it is moved, that counts.
     const apply = () => {
-      const score = Number(slider.value);
+      const score = Number(gallery.dataset.score);
       gallery.querySelector("output").textContent = score.toFixed(2);
       for (const figure of all(".shot", gallery)) {
         const caption = figure.querySelector("figcaption");
@@ -72,7 +73,10 @@
       const known = f1[Math.round(100 * score)];
       told.textContent = known === undefined ? "" : `F1 on all validation images ${known.toFixed(3)}`;
     };
-    slider.addEventListener("input", apply);
+    slider.addEventListener("input", () => {
+      gallery.dataset.score = slider.value;
+      apply();
+    });
     apply();
   }
 
@@ -83,7 +87,7 @@
     shown = (index + row.length) % row.length;
     const figure = row[shown].closest(".shot"), caption = figure.querySelector("figcaption");
     stage.replaceChildren(row[shown].querySelector("svg").cloneNode(true));
-    const gallery = figure.closest(".gallery"), score = gallery && Number(gallery.querySelector("input").value);
+    const gallery = figure.closest(".gallery"), score = gallery && Number(gallery.dataset.score);
     if (gallery) sift(stage, score);
     dialog.querySelector(".told").textContent = caption ? `${caption.textContent}, from score ${score.toFixed(2)} on` : "";
   };

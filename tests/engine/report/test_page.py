@@ -6,9 +6,12 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.analysis import load_analysis
+from engine.analysis.schema import Analysis
+from engine.report import page
 from engine.report.make import make_report, run_path
 from engine.report.page import render, sentence
 from engine.report.photos import Album
@@ -193,3 +196,27 @@ def test_sentences() -> None:
     assert str(sentence("mend it and `engine retry 4`")) == "Mend it and <code>engine retry 4</code>."
     assert str(sentence("`<b>`")) == "<code>&lt;b&gt;</code>."
     assert str(sentence("")) == ""
+
+
+def test_every_table_scrolls_by_itself_where_the_screen_is_narrow(night: RunQueue) -> None:
+    html, _ = page_of(night)
+    assert html.count("<table") > 5
+    assert len(re.findall(r'<div class="scroll"[^>]*>\s*<table', html)) == html.count("<table")
+
+
+@pytest.mark.parametrize("score", [0.57, 0.29, 0.905, 0.4719])  # 100 * 0.57 is a little below 57 in binary
+def test_the_slider_starts_at_the_best_threshold(
+    night: RunQueue, monkeypatch: pytest.MonkeyPatch, score: float
+) -> None:
+    def at_score(run_dir: RunDir) -> Analysis | None:
+        analysis = load_analysis(run_dir)
+        if analysis is None or analysis.best is None:
+            return analysis
+        return msgspec.structs.replace(analysis, best=msgspec.structs.replace(analysis.best, score=score))
+
+    monkeypatch.setattr(page, "load_analysis", at_score)
+    html, _ = page_of(night)
+    shown, slider = f"{score:.2f}", f'value="{round(score, 2)}"'
+    assert html.count(f"<dt>best threshold</dt><dd>{shown}</dd>") == 2
+    assert html.count(f"Score threshold <output>{shown}</output>") == html.count(slider) == 2
+    assert html.count(f'data-score="{score}"') == 2
