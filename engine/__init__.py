@@ -12,7 +12,9 @@ __version__ = "0.1.0"
 __all__ = ["load"]
 
 
-def load(source: str | os.PathLike[str], device: str = "auto", *, runs_dir: str | os.PathLike[str] = "runs") -> Model:
+def load(
+    source: str | os.PathLike[str] | int, device: str = "auto", *, runs_dir: str | os.PathLike[str] = "runs"
+) -> Model:
     """A trained model, to be used in a notebook or a program.
 
     Args:
@@ -21,10 +23,15 @@ def load(source: str | os.PathLike[str], device: str = "auto", *, runs_dir: str 
         runs_dir: Where runs are looked for by name.
 
     Raises:
-        engine.errors.EngineError: There is no such model, or it is damaged.
+        engine.errors.EngineError: There is no such model or device, or the model is damaged.
+        TypeError: An argument is of another type.
     """
+    if not isinstance(source, (str, os.PathLike, int)) or isinstance(source, bool):
+        raise TypeError(f"a model is a run's name or a path, not {source!r}")
+    if not isinstance(device, str):
+        raise TypeError(f'device is a name such as "cpu", not {device!r}')
     from pathlib import Path  # noqa: PLC0415 - importing engine costs next to nothing, torch included
 
     from engine.prediction.model import load_model  # noqa: PLC0415
 
-    return load_model(Path(source), device, runs_dir=Path(runs_dir))
+    return load_model(Path(str(source) if isinstance(source, int) else source), device, runs_dir=Path(runs_dir))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,31 +15,13 @@ from engine.evaluation.predict import Predictor
 from engine.models import Detection
 from engine.models.detector import to_cpu
 from engine.models.inference import detect_prepared, make_ready, prepared
+from engine.prediction.choices import Choices, unknown_classes
 from engine.prediction.tiles import Tile, merged, tiles_of
 
 Pixels = NDArray[np.uint8]
 
 # On a CPU one picture keeps the cores busy already; more at a time brought nothing there.
 _BATCH_SIZES = {"cpu": 1, "mps": 4, "cuda": 8}
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What of a model's findings is wanted.
-
-    Attributes:
-        threshold: Least score.
-        thresholds: Class name -> least score, where a class has its own.
-        classes: Class names; empty for all.
-        tile: Side of a tile in pixels; None to look at pictures whole.
-        overlap: Share of a tile that its neighbour shows too.
-    """
-
-    threshold: float = 0.5
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
-    tile: int | None = None
-    overlap: float = 0.2
 
 
 class Applier:
@@ -119,12 +100,9 @@ def least_scores(class_names: Sequence[str], choices: Choices) -> NDArray[np.flo
     Raises:
         EngineError: A class is chosen that the model doesn't know (X108).
     """
-    unknown = sorted(set(choices.classes) - set(class_names))
+    unknown = unknown_classes(class_names, choices.classes)
     if unknown:
-        raise EngineError.of(
-            "X108", "", f"the model knows no class {', '.join(map(repr, unknown))}",
-            f"name some of: {', '.join(class_names)}",
-        )
+        raise EngineError.of("X108", "", unknown, f"name some of: {', '.join(class_names)}")
     return np.array([
         choices.thresholds.get(name, choices.threshold) if not choices.classes or name in choices.classes else 2.0
         for name in class_names

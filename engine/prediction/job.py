@@ -19,7 +19,8 @@ import numpy as np
 
 from engine.errors import DataError, Problem
 from engine.prediction.ahead import Ahead, load_ahead, load_pixels
-from engine.prediction.apply import Applier, Choices
+from engine.prediction.apply import Applier
+from engine.prediction.choices import Choices
 from engine.prediction.inputs import Inputs, Picture
 from engine.prediction.saving import Saver, Seen, drawn
 from engine.prediction.video import Frame, VideoWriter, read_stream, read_video, shown_source, video_facts

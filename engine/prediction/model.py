@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.analysis import DEFAULT_SCORE, Thresholds, read_thresholds
+from engine.analysis import DEFAULT_SCORE, Thresholds
 from engine.annotations.picture import load_rgb, to_rgb
 from engine.evaluation.drawing import DrawnBoxes, draw_boxes
 from engine.evaluation.predict import load_predictor
 from engine.modelfile import ModelFile
-from engine.prediction.apply import Applier, Choices
+from engine.prediction.apply import Applier
+from engine.prediction.choices import Choices, require_choices
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Photo: TypeAlias = "str | os.PathLike[str] | Image.Image | Pixels"
@@ -83,8 +84,7 @@ class Model:
 
     def __init__(self, applier: Applier) -> None:
         self._applier = applier
-        run_dir = applier.predictor.file.run_dir
-        self._thresholds = read_thresholds(run_dir) if run_dir else None
+        self._thresholds = applier.predictor.thresholds
 
     @property
     def name(self) -> str:
@@ -98,7 +98,7 @@ class Model:
 
     @property
     def threshold(self) -> float:
-        """The least score where none is given: the run's best by F1 on its validation photos, else 0.5."""
+        """The least score where none is given: the best by F1 on the run's validation photos, else 0.5."""
         return self._thresholds.overall if self._thresholds else DEFAULT_SCORE
 
     def __repr__(self) -> str:
@@ -127,15 +127,16 @@ class Model:
             image: A file's path, a Pillow picture, an (H, W, 3) uint8 RGB array, or a list of such.
             threshold: Least score; `Model.threshold` when left out.
             classes: Class names to look for; all when empty.
-            tile: Side in pixels of the tiles that large pictures are looked at in; whole when left out.
-            overlap: Share of a tile that its neighbour shows too.
+            tile: Side in pixels of the tiles that large pictures are looked at in, 32 to 8192; whole when left out.
+            overlap: Share of a tile that its neighbour shows too, up to 0.9.
 
         Raises:
             DataError: A file can't be read.
-            EngineError: A class isn't known (X108).
-            TypeError: It is no picture.
-            ValueError: An array isn't (H, W, 3) uint8.
+            EngineError: Memory doesn't hold the model with a picture (X109).
+            TypeError: An argument is of another type, or it is no picture.
+            ValueError: An argument is out of its bounds, a class isn't known, or an array isn't (H, W, 3) uint8.
         """
+        require_choices(self.class_names, threshold=threshold, classes=classes, tile=tile, overlap=overlap)
         several = isinstance(image, Sequence) and not isinstance(image, str)
         photos: Sequence[Any] = image if several else [image]  # type: ignore[assignment]
         pixels = [as_pixels(photo) for photo in photos]

@@ -29,7 +29,8 @@ from engine.evaluation.predict import Predictor, load_predictor
 from engine.models import inference
 from engine.prediction import apply
 from engine.prediction.ahead import load_ahead, load_pixels
-from engine.prediction.apply import Applier, Choices
+from engine.prediction.apply import Applier
+from engine.prediction.choices import Choices
 from engine.prediction.inputs import Picture, find_inputs
 
 Scores = list[Tensor]

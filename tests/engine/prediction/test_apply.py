@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from PIL import Image
 import engine
 from engine.errors import DataError, EngineError
 from engine.evaluation.predict import load_predictor
-from engine.prediction.apply import Applier, Choices
+from engine.prediction.apply import Applier
+from engine.prediction.choices import Choices
 from engine.prediction.model import Model
 from engine.rundir import RunDir
 from tests.builders import process_environment, write_photo
@@ -158,6 +160,39 @@ def test_a_result_is_drawn_and_told(model: Model) -> None:
 def test_what_is_no_picture(model: Model, wrong: object, told: str) -> None:
     with pytest.raises((TypeError, ValueError), match=told):
         model.predict(wrong)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "told"),
+    [
+        ({"threshold": 2}, ValueError, "threshold is a number from 0 to 1, not 2"),
+        ({"threshold": float("nan")}, ValueError, "not nan"),
+        ({"threshold": "best"}, TypeError, "threshold is a number, not 'best'"),
+        ({"tile": 10}, ValueError, "tile is 32 to 8192 pixels, not 10"),
+        ({"tile": 640.0}, TypeError, "whole number of pixels"),
+        ({"overlap": 1.0}, ValueError, "overlap is a number from 0 to 0.9"),
+        ({"classes": ["cup"]}, ValueError, "no class 'cup'; it knows mug, laptop"),
+        ({"classes": "mug"}, TypeError, "classes is a list of class names, not 'mug'"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(model: Model, wrong: dict[str, Any], error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        model.predict(picture(0), **wrong)
+
+
+def test_arguments_of_numpy_are_numbers_too(model: Model) -> None:
+    assert len(model.predict(picture(0), threshold=np.float32(1), tile=np.int64(64), classes=("mug",))) == 0
+
+
+def test_wrong_arguments_of_load(saved_run: RunDir) -> None:
+    with pytest.raises(TypeError, match='device is a name such as "cpu", not 0'):
+        engine.load(saved_run.path, 0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a run's name or a path, not None"):
+        engine.load(None)  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match="E104"):
+        engine.load(saved_run.path, "gpu")
+    assert engine.load(4, "cpu", runs_dir=saved_run.path.parent).name == "0004-desk"
 
 
 def test_a_file_that_is_no_picture(model: Model, tmp_path: Path) -> None:
