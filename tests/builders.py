@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from engine.annotations import ImageRecord
-from engine.events import EpochEvent, Event, EventTail, RunStarted, StepEvent
+from engine.events import EpochEvent, Event, EventLog, EventTail, RunStarted, StepEvent
 from engine.recipe.load import load_recipes, recipe_hash, resolved_json
 from engine.recipe.schema import Recipe
 from engine.rundir import RunDir
@@ -171,6 +171,15 @@ def fill_run_dir(run_dir: RunDir, recipe: Recipe) -> RunDir:
     run_dir.path.mkdir(parents=True, exist_ok=True)
     run_dir.recipe.write_text("")
     run_dir.resolved.write_bytes(resolved_json(recipe))
+    return run_dir
+
+
+def train_run(run_dir: RunDir, recipe: Recipe) -> RunDir:
+    """Really train a recipe, in this process."""
+    from engine.training.trainer import train
+
+    with EventLog(fill_run_dir(run_dir, recipe).events) as events:
+        train(recipe, run_dir, events)
     return run_dir
 
 

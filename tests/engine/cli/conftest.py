@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.cli.main import main
+from engine.rundir import RunDir
+from tests.builders import load_recipe, train_run, write_recipe
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,11 @@ def engine(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
         return Answer(code if isinstance(code, int) else 0 if code is None else 1, out, err)
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
+    """A runs folder with one run that was really trained, if hardly; not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = load_recipe(write_recipe(folder, dataset, previews={"num_images": 0}))
+    return train_run(RunDir(folder / "runs" / "0001-tiny"), recipe).path.parent

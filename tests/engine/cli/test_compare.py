@@ -11,39 +11,35 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from engine.events import EventLog
 from engine.rundir import RunDir
-from engine.training.trainer import train
-from tests.builders import fill_run_dir, load_recipe, write_recipe
+from tests.builders import load_recipe, train_run, write_recipe
 from tests.engine.cli.conftest import Ask
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
-    """A runs folder with two finished runs that differ in their learning rate."""
-    folder = tmp_path_factory.mktemp("trained")
-    for number, lr in ((1, 0.01), (2, 0.001)):
-        recipe = load_recipe(
-            write_recipe(folder, dataset, f"tiny-{number}", previews={"num_images": 0}, optimizer={"lr": lr})
-        )
-        run_dir = fill_run_dir(RunDir(folder / "runs" / f"000{number}-tiny-{number}"), recipe)
-        with EventLog(run_dir.events) as events:
-            train(recipe, run_dir, events)
-    return folder / "runs"
+def pair(tmp_path_factory: pytest.TempPathFactory, dataset: Path, trained: Path) -> Path:
+    """A runs folder with two runs that differ in their learning rate."""
+    runs_dir = tmp_path_factory.mktemp("pair") / "runs"
+    shutil.copytree(trained, runs_dir)
+    recipe = load_recipe(
+        write_recipe(runs_dir.parent, dataset, "slow", previews={"num_images": 0}, optimizer={"lr": 0.001})
+    )
+    train_run(RunDir(runs_dir / "0002-slow"), recipe)
+    return runs_dir
 
 
 @pytest.fixture
-def runs(tmp_path: Path, trained: Path) -> Path:
+def runs(tmp_path: Path, pair: Path) -> Path:
     """A copy of that folder, to be changed."""
-    return Path(shutil.copytree(trained, tmp_path / "runs"))
+    return Path(shutil.copytree(pair, tmp_path / "runs"))
 
 
 def test_a_ranking_from_what_the_worker_left(engine: Ask, runs: Path) -> None:
     for run_dir in map(RunDir, sorted(runs.iterdir())):
         run_dir.best_checkpoint.unlink()  # no model is needed
-    answer = engine("compare", 1, "tiny-2")
+    answer = engine("compare", 1, "slow")
     assert answer.code == 0
-    for word in ("2 runs on val", "0001-tiny-1", "0002-tiny-2", "optimizer.lr", "mug", "3 images"):
+    for word in ("2 runs on val", "0001-tiny", "0002-slow", "optimizer.lr", "mug", "3 images"):
         assert word in answer.out
 
 
@@ -51,7 +47,7 @@ def test_json_and_csv_say_the_same(engine: Ask, runs: Path, tmp_path: Path) -> N
     answer = engine("compare", 1, 2, "--json", "--out", "there")
     told = json.loads(answer.out)
     assert json.loads((tmp_path / "there" / "comparison.json").read_text()) == told
-    assert {"key": "optimizer.lr", "values": [{"0001-tiny-1": "0.01", "0002-tiny-2": "0.001"}[one["name"]]
+    assert {"key": "optimizer.lr", "values": [{"0001-tiny": "0.01", "0002-slow": "0.001"}[one["name"]]
                                               for one in told["models"]]} in told["recipe_differences"]
     rows = list(csv.DictReader(io.StringIO(engine("compare", 1, 2, "--csv").out)))
     assert [row["run"] for row in rows] == [one["name"] for one in told["models"]]
@@ -65,11 +61,11 @@ def test_json_and_csv_say_the_same(engine: Ask, runs: Path, tmp_path: Path) -> N
 def test_other_photos_are_measured_first(engine: Ask, runs: Path, dataset: Path) -> None:
     told = json.loads(engine("compare", 1, 2, "--data", dataset, "--split", "train", "--json").out)
     assert told["num_images"] == 6
-    assert RunDir(runs / "0001-tiny-1").detections(f"data-{dataset.name}-train").is_file()
+    assert RunDir(runs / "0001-tiny").detections(f"data-{dataset.name}-train").is_file()
 
 
 def test_figures_of_a_former_model_are_not_told(engine: Ask, runs: Path) -> None:
-    kept = RunDir(runs / "0001-tiny-1").ground_truth("val")
+    kept = RunDir(runs / "0001-tiny").ground_truth("val")
     kept.write_text(kept.read_text().replace('"epoch":0', '"epoch":7'))
     told = json.loads(engine("compare", 1, 2, "--json").out)
     assert [one["epoch"] for one in told["models"]] == [0, 0]
@@ -77,9 +73,9 @@ def test_figures_of_a_former_model_are_not_told(engine: Ask, runs: Path) -> None
 
 def test_what_cannot_be_compared(engine: Ask, runs: Path, tmp_path: Path) -> None:
     assert "two runs or more" in engine("compare", 1).err
-    assert "two runs or more" in engine("compare", 1, "tiny-1").err
+    assert "two runs or more" in engine("compare", 1, "tiny").err
     assert "Q103" in engine("compare", 1, "nobody").err
-    empty = RunDir(runs / "0002-tiny-2")
+    empty = RunDir(runs / "0002-slow")
     shutil.rmtree(empty.evaluation)
     empty.best_checkpoint.unlink()
     answer = engine("compare", 1, 2)
@@ -95,5 +91,5 @@ def test_a_narrow_terminal_keeps_the_runs_names(engine: Ask, runs: Path, monkeyp
     monkeypatch.setenv("COLUMNS", "60")
     answer = engine("compare", 1, 2)
     assert answer.code == 0
-    for name in ("0001-tiny-1", "0002-tiny-2"):
+    for name in ("0001-tiny", "0002-slow"):
         assert name in answer.out

@@ -10,26 +10,13 @@ from typing import Any
 import pytest
 
 from engine.analysis import CocoFigures, load_analysis
-from engine.events import EventLog
 from engine.report.evaluation_plots import PLOTS
 from engine.rundir import RunDir
-from engine.training.trainer import train
-from tests.builders import fill_run_dir, load_recipe, recipe_text, write_photo, write_recipe, write_voc
+from tests.builders import recipe_text, write_photo, write_voc
 from tests.engine.analysis.cases import pycocotools_twelve, random_case, results_json, truth_json, write
 from tests.engine.cli.conftest import Answer, Ask
 
 BOX = (10.0, 10.0, 50.0, 50.0)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
-    """A runs folder with one finished run."""
-    folder = tmp_path_factory.mktemp("trained")
-    recipe = load_recipe(write_recipe(folder, dataset, previews={"num_images": 0}))
-    run_dir = fill_run_dir(RunDir(folder / "runs" / "0001-tiny"), recipe)
-    with EventLog(run_dir.events) as events:
-        train(recipe, run_dir, events)
-    return folder / "runs"
 
 
 @pytest.fixture

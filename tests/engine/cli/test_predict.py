@@ -9,22 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from engine.events import EventLog
 from engine.rundir import RunDir
-from engine.training.trainer import train
 from tests.builders import fill_run_dir, load_recipe, write_photo, write_recipe
 from tests.engine.cli.conftest import Ask
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
-    """A runs folder with one finished run."""
-    folder = tmp_path_factory.mktemp("trained")
-    recipe = load_recipe(write_recipe(folder, dataset, previews={"num_images": 0}))
-    run_dir = fill_run_dir(RunDir(folder / "runs" / "0001-tiny"), recipe)
-    with EventLog(run_dir.events) as events:
-        train(recipe, run_dir, events)
-    return folder / "runs"
 
 
 @pytest.fixture
