@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -61,6 +62,12 @@ def test_every_command_has_help(name: str) -> None:
     assert result.output.startswith(f"Usage: cli {name}")
     assert command.help
     assert line.endswith(".")
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_the_readme_tells_of_every_command(name: str) -> None:
+    table = (REPOSITORY / "README.md").read_text("utf-8").partition("## The commands")[2].partition("\n## ")[0]
+    assert re.search(rf"^\|.*`(engine )?{name}\b.*\|", table, re.MULTILINE)
 
 
 def test_help_lists_every_command_with_its_line() -> None:
