@@ -8,9 +8,9 @@ from engine.analysis.bootstrap import Resamples, num_resamples, resample
 from engine.analysis.calibration import calibration
 from engine.analysis.confusion import confusion
 from engine.analysis.counting import ClassCounts, Tables, class_counts, count, voc_ap
-from engine.analysis.matching import Setting
+from engine.analysis.matching import Setting, match
 from engine.analysis.operating import SCORES, best_of_all, best_of_class, f1_at
-from engine.analysis.schema import Analysis, ClassAnalysis, CocoFigures, Interval, Source, Speed
+from engine.analysis.schema import Analysis, ClassAnalysis, CocoFigures, Interval, Source, Speed, Thresholds
 from engine.analysis.tables import Detections, Floats, GroundTruth
 from engine.analysis.verdicts import error_costs, judge
 
@@ -22,6 +22,19 @@ _UNKNOWN = Source()
 def coco_figures(truth: GroundTruth, found: Detections) -> CocoFigures:
     """COCO's twelve figures alone."""
     return count(Setting.of(truth, found)).figures()
+
+
+def best_thresholds(truth: GroundTruth, found: Detections) -> Thresholds | None:
+    """The score thresholds of the best F1 alone, those that `analyse` tells; None when nothing was found."""
+    setting = Setting.of(truth, found)
+    matches = match(setting, (0.0, float("inf")), np.array([0.5]))
+    counts = [class_counts(setting, matches, label) for label in range(len(truth.class_names))]
+    best = best_of_all(counts)
+    if best is None:
+        return None
+    own = (best_of_class(one) if one.num_objects else None for one in counts)
+    scores = [best.score if one is None else one.score for one in own]
+    return Thresholds(overall=best.score, per_class=dict(zip(truth.class_names, scores, strict=True)))
 
 
 def analyse(

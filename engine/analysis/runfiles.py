@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.analysis.analyse import analyse
+from engine.analysis.analyse import analyse, best_thresholds
 from engine.analysis.cocofile import parse_detections, parse_ground_truth, parse_info
 from engine.analysis.schema import FORMAT, Analysis, Source, Speed, Thresholds
 from engine.analysis.tables import Detections, GroundTruth
@@ -131,6 +131,16 @@ def thresholds_of(analysis: Analysis) -> Thresholds | None:
     return Thresholds(
         overall=overall, per_class={one.name: one.best.score if one.best else overall for one in analysis.classes}
     )
+
+
+def thresholds_in(content: Content) -> Thresholds | None:
+    """The score thresholds of the best F1 of what was just measured; None when nothing was found.
+
+    Raises:
+        DataError: They aren't COCO's, or don't fit together.
+    """
+    measured = _parsed(EvaluationFiles.in_folder(Path()), content)
+    return best_thresholds(measured.truth, measured.found)
 
 
 def encode_measured(

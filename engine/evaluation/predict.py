@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from engine.analysis import Thresholds, read_thresholds
 from engine.annotations import load_rgb
 from engine.errors import EngineError
 from engine.modelfile import ModelFile, find_model
@@ -38,6 +40,7 @@ class Predictor:
         epoch: Zero-based epoch its weights are of.
         file: The checkpoint it came from, and its run.
         model: How the network is built.
+        own_thresholds: The score thresholds of the best F1 that the checkpoint brings, if any.
     """
 
     detector: Detector
@@ -45,6 +48,13 @@ class Predictor:
     epoch: int
     file: ModelFile
     model: Model
+    own_thresholds: Thresholds | None = None
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """The score thresholds of the best F1: the run's, else those that the checkpoint brings; None without any."""
+        of_run = read_thresholds(self.file.run_dir) if self.file.run_dir else None
+        return of_run or self.own_thresholds
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -93,7 +103,8 @@ def load_predictor(
             "X102", str(file.checkpoint), f"the weights don't fit their own description: {error.problems[0].found}",
             "use another checkpoint of the run",
         ) from error
-    return Predictor(prepared(detector, Hardware(), chosen).eval(), chosen, _epoch(content), file, model)
+    ready = prepared(detector, Hardware(), chosen).eval()
+    return Predictor(ready, chosen, _epoch(content), file, model, _own_thresholds(content))
 
 
 def _require_ours(content: Content, path: Path) -> None:
@@ -144,6 +155,15 @@ def _weights(content: Content) -> dict[str, Tensor]:
     state: dict[str, Tensor] = dict(content["model"])
     average: Mapping[str, Any] | None = content.get("average")
     return {**state, **average["weights"]} if average else state
+
+
+def _own_thresholds(content: Content) -> Thresholds | None:
+    """Those of a best model; files from before, and a last.pt, have none."""
+    try:
+        found = msgspec.convert(content.get("thresholds"), Thresholds)
+    except msgspec.ValidationError:
+        return None
+    return found if found.per_class.keys() == set(content["class_names"]) else None
 
 
 def _epoch(content: Content) -> int:

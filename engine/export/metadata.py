@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
-from engine.analysis import read_thresholds
 from engine.evaluation.predict import Predictor
 from engine.export.gate import NumberFormat
 
@@ -55,8 +54,7 @@ def input_size(predictor: Predictor) -> dict[str, Any]:
 
 def thresholds_of(predictor: Predictor) -> tuple[float, dict[str, float]]:
     """The score from which a detection counts, overall and by class: those of the run's best F1, where known."""
-    run_dir = predictor.file.run_dir
-    measured = read_thresholds(run_dir) if run_dir is not None else None
+    measured = predictor.thresholds
     return (measured.overall, measured.per_class) if measured is not None else (DEFAULT_THRESHOLD, {})
 
 

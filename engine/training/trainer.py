@@ -16,11 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
+from engine.analysis.runfiles import EvaluationFiles, save_measured, thresholds_in
 from engine.data.dataset import Sample
 from engine.data.loading import Batch
 from engine.devicememory import peak_memory_bytes
 from engine.errors import Diverged
-from engine.evaluation.kept import keep_measured
+from engine.evaluation.kept import measured_content
 from engine.evaluation.previews import make_previews
 from engine.events import CheckpointEvent, EventLog, PhaseEvent, RecoveryEvent, StepEvent
 from engine.events import Recovery as Kind
@@ -343,11 +346,17 @@ class _Trainer(RunState):
 
     def save_best(self, epoch: int, measured: Measured) -> None:
         path = self.run_dir.best_checkpoint
+        found = measured_content(
+            self.measurer.data.records, measured.validation, self.class_names, run_id=self.run_dir.run_id,
+            split="val", epoch=epoch,
+        )
+        thresholds = thresholds_in(found)  # for whom the file alone is given
         averaged = self.average is not None and measured.weights == "averaged"
         with self.average.swapped_in(self.detector.network) if averaged and self.average else contextlib.nullcontext():
             content = {"model": self.detector.network.state_dict(), "epoch": epoch, "best": self.best.as_dict()}
-            save_checkpoint(path, {**content, "weights": measured.weights, **self.identity()}, keep_previous=False)
-        keep_measured(self.run_dir, "val", self.measurer.data.records, measured.validation, self.class_names, epoch)
+            content |= {"weights": measured.weights, "thresholds": thresholds and msgspec.structs.asdict(thresholds)}
+            save_checkpoint(path, {**content, **self.identity()}, keep_previous=False)
+        save_measured(EvaluationFiles.of_run(self.run_dir, "val"), found)
         self.events.append(
             CheckpointEvent(kind="best", path=self.run_dir.relative(path), epoch=epoch, step=self.step - 1)
         )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.analysis import load_analysis, read_measured, read_thresholds
-from engine.analysis.runfiles import EvaluationFiles, encode_measured, save_measured
+from engine.analysis.runfiles import Content, EvaluationFiles, encode_measured, save_measured, thresholds_in
 from engine.errors import DataError
 from engine.rundir import RunDir
 from tests.engine.analysis.cases import random_case, results_json, truth_json
@@ -83,7 +83,18 @@ def test_the_thresholds_lie_between_what_is_right_and_what_is_wrong(run_dir: Run
     assert thresholds.per_class["keyboard"] == thresholds.overall  # there was none to find
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_thresholds_alone_are_those_of_the_analysis(run_dir: RunDir, seed: int) -> None:
+    truth, results = random_case(seed, num_images=12, jitter=4)
+    keep(run_dir, truth, results)
+    files = EvaluationFiles.of_run(run_dir, "val")
+    content = Content(files.ground_truth.read_bytes(), files.detections.read_bytes())
+    assert thresholds_in(content) == read_thresholds(run_dir) is not None
+
+
 def test_without_a_right_detection_there_is_no_threshold(run_dir: RunDir) -> None:
     keep(run_dir, truth_json([(1, 1, BOX)]), results_json([(1, 1, OTHER, 0.9)]))
     assert read_thresholds(run_dir) is None
     assert load_analysis(run_dir) is not None
+    files = EvaluationFiles.of_run(run_dir, "val")
+    assert thresholds_in(Content(files.ground_truth.read_bytes(), files.detections.read_bytes())) is None

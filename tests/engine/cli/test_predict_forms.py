@@ -106,7 +106,7 @@ def test_the_runs_own_thresholds(
     engine: Ask, photos: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, told: str
 ) -> None:
     known = Thresholds(overall=0.77, per_class={"mug": 0.7, "laptop": 0.8})
-    monkeypatch.setattr("engine.analysis.read_thresholds", lambda _: known)
+    monkeypatch.setattr("engine.evaluation.predict.read_thresholds", lambda _: known)
     answer = engine("predict", "4", photos, "--threshold", wanted, "--out", "out")
     assert told in answer.out
     content = json.loads((photos.parent / "out" / "predictions.json").read_text())

@@ -57,6 +57,15 @@ def test_a_checkpoint_by_itself_has_the_same_network(run: RunDir, tmp_path: Path
     assert torch.equal(predictor.detector.detect(images)[0]["scores"], original.detector.detect(images)[0]["scores"])
 
 
+def test_a_checkpoint_by_itself_brings_its_thresholds(run: RunDir, tmp_path: Path) -> None:
+    known = {"overall": 0.37, "per_class": {"mug": 0.3, "laptop": 0.4}}
+    moved = Path(shutil.copy(run.best_checkpoint, tmp_path / "mugs.pt"))
+    for told, expected in ((known, 0.37), (None, None), ({"overall": 0.3}, None), ({**known, "per_class": {}}, None)):
+        rewrite(moved, lambda content, told=told: content.update(thresholds=told))  # type: ignore[misc]
+        found = load_predictor(moved, "cpu").thresholds
+        assert (found and found.overall) == expected
+
+
 def test_a_recipe_beside_a_moved_checkpoint_tells_how_it_is_built(run: RunDir, tmp_path: Path) -> None:
     rewrite(run.best_checkpoint, lambda content: content.pop("model_settings"))
     moved = tmp_path / "elsewhere" / "best.pt"

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
-from engine.analysis import coco_figures, read_measured
+from engine.analysis import coco_figures, read_measured, read_thresholds
 from engine.errors import Diverged
 from engine.events import CheckpointEvent, EpochEvent, EventLog, MessageEvent, PreviewEvent, RunStarted, rewind
 from engine.models.checkpoint import Content, load_checkpoint
@@ -136,6 +137,8 @@ def test_what_the_best_model_found_is_kept(whole: RunDir) -> None:
     assert all(Path(image.path or "").is_file() for image in measured.truth.images)
     [told] = [event for event in events_of(whole) if isinstance(event, EpochEvent) and event.epoch == best["epoch"]]
     assert coco_figures(measured.truth, measured.found).ap == pytest.approx(told.ap, abs=1e-6)
+    thresholds = read_thresholds(whole)
+    assert best["thresholds"] == (thresholds and msgspec.structs.asdict(thresholds))
 
 
 def test_the_same_seed_trains_the_same_and_another_does_not(runs: Runs, whole: RunDir) -> None:
