@@ -20,6 +20,8 @@ from pathlib import Path
 
 import psutil
 
+from engine.errors import EngineError
+
 # Long enough for a driver that wakes up, short enough that a stuck one doesn't hold a check up.
 _NVIDIA_SMI_TIMEOUT_S = 5.0
 _CGROUP = Path("/sys/fs/cgroup")
@@ -152,6 +154,23 @@ def limit_process_memory(limit_bytes: int) -> bool:
     soft = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
     return True
+
+
+def require_writable(folder: Path, fix: str) -> None:
+    """Refuse a folder in which nothing can be made, before any work is done for what should lie there.
+
+    Args:
+        folder: It may be missing; then it is to be made.
+        fix: What to do.
+
+    Raises:
+        EngineError: It, or the nearest folder above it that exists, can't be written, or is a file (E101).
+    """
+    nearest = existing_folder(folder)
+    if not nearest.is_dir():
+        raise EngineError.of("E101", str(folder), f"nothing can be written here: {nearest} is a file", fix)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise EngineError.of("E101", str(folder), f"nothing can be written here: {nearest} is read-only", fix)
 
 
 def existing_folder(folder: Path) -> Path:

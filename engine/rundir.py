@@ -261,7 +261,20 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         OSError: The disk is full or can't be written; the old file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    prefix = f".{path.name}."
+    try:
+        _write_aside(path, write, prefix)
+    except OSError as error:
+        # The file that a person knows: the system names none when the disk is full, and else the temporary one.
+        if error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(prefix):
+            error.filename, error.filename2 = str(path), None
+        raise
+    # A rename is durable only once its folder is on disk.
+    _sync(path.parent)
+
+
+def _write_aside(path: Path, write: Callable[[BinaryIO], object], prefix: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
@@ -272,8 +285,6 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    # A rename is durable only once its folder is on disk.
-    _sync(path.parent)
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:

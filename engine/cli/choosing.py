@@ -18,7 +18,7 @@ from engine.cli.printing import console, print_problems
 from engine.control import Change, is_supervised
 from engine.errors import QueueError, printable
 from engine.queuereader import read_queue, settle_orphans
-from engine.rundir import QUEUE_FILE
+from engine.rundir import QUEUE_FILE, RunDir, find_run_dir
 from engine.runqueue import QueueRow, RunQueue
 from engine.selection import WORDS, name_of, select
 
@@ -51,6 +51,25 @@ def opened(runs_dir: Path) -> AbstractContextManager[RunQueue]:
 def chosen(queue: RunQueue, words: Iterable[str]) -> list[QueueRow]:
     """The rows that words mean."""
     return select(queue.rows(), words, runs_dir=str(queue.runs_dir))
+
+
+def run_dirs_of(words: Iterable[str], runs_dir: Path) -> list[RunDir]:
+    """The folders of the runs that words mean, each once; by the folders alone where there is no queue.
+
+    Raises:
+        QueueError: A word means no run, or two things.
+    """
+    found: dict[Path, RunDir] = {}
+    for word in words:
+        try:
+            run_dirs = [find_run_dir(runs_dir, word)]
+        except QueueError:
+            rows = list(read_queue(runs_dir).rows.values())
+            if not rows:
+                raise
+            run_dirs = [RunDir(runs_dir / row.run) for row in select(rows, [word], runs_dir=str(runs_dir))]
+        found |= {run_dir.path.resolve(): run_dir for run_dir in run_dirs}
+    return list(found.values())
 
 
 def read_board_or_fail(runs_dir: Path, now: float) -> tuple[Board, list[QueueRow]]:

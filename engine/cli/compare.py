@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.choosing import RUNS_HELP, complete_runs
+from engine.cli.choosing import RUNS_HELP, run_dirs_of, runs_argument
 from engine.cli.options import count, figure, runs_option
 from engine.cli.printing import console, print_problems, progress_bar, shown_path
-from engine.errors import DataError, Problem, QueueError, printable
-from engine.rundir import RunDir, find_run_dir, write_bytes_atomic
+from engine.errors import DataError, Problem, printable
+from engine.machine import require_writable
+from engine.rundir import RunDir, write_bytes_atomic
 
 if TYPE_CHECKING:
     from engine.analysis.comparison import Compared, Comparison, Contender, Placed
@@ -33,7 +34,7 @@ _FILES = ("comparison.json", "comparison.csv", "comparison.png")
 
 
 @click.command("compare", epilog=RUNS_HELP)
-@click.argument("runs", nargs=-1, required=True, shell_complete=complete_runs)
+@runs_argument
 @click.option("--split", default="val", show_default=True, type=click.Choice(("train", "val", "test")),
               help="Which photos of the recipes, or of --data.")
 @click.option("--data", type=click.Path(path_type=Path, exists=True),
@@ -56,11 +57,12 @@ def command(
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are two answers; take one of them.")
-    run_dirs = _named(runs, runs_dir)
+    run_dirs = run_dirs_of(runs, runs_dir)
     if len(run_dirs) < 2:
         raise click.UsageError("Name two runs or more.")
     if out_dir is not None:
         _refuse_overwriting(out_dir)
+        require_writable(out_dir, "name another folder with --out")
     chosen = split if ctx.get_parameter_source("split") is not click.core.ParameterSource.DEFAULT else None
     contenders, problems = _contenders(run_dirs, chosen, data, device)
     compared = _compared(contenders, run_dirs)
@@ -74,24 +76,6 @@ def command(
             console().print(f"JSON, CSV and curves: {shown_path(str(out_dir))}/comparison.*", soft_wrap=True)
     print_problems(problems)
     sys.exit(1 if problems else 0)
-
-
-def _named(words: Sequence[str], runs_dir: Path) -> list[RunDir]:
-    """The runs that words mean, each once."""
-    from engine.queuereader import read_queue
-    from engine.selection import select
-
-    found: dict[Path, RunDir] = {}
-    for word in words:
-        try:
-            run_dirs = [find_run_dir(runs_dir, word)]
-        except QueueError:
-            rows = list(read_queue(runs_dir).rows.values())
-            if not rows:
-                raise
-            run_dirs = [RunDir(runs_dir / row.run) for row in select(rows, [word], runs_dir=str(runs_dir))]
-        found |= {run_dir.path.resolve(): run_dir for run_dir in run_dirs}
-    return list(found.values())
 
 
 def _refuse_overwriting(out_dir: Path) -> None:

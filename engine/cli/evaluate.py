@@ -11,6 +11,7 @@ import click
 
 from engine.cli.options import runs_option
 from engine.cli.printing import console, print_problems, progress_bar, shown_path
+from engine.machine import require_writable
 
 if TYPE_CHECKING:
     from engine.cli.evaluating import Outcome
@@ -45,6 +46,7 @@ def command(
         from engine.cli.evaluating import refuse_overwriting
 
         refuse_overwriting(out_dir)
+        require_writable(out_dir, "name another folder with --out")
     if foreign:
         if ground_truth is None or detections is None:
             raise click.UsageError("--ground-truth and --detections go together.")
@@ -69,6 +71,8 @@ def _own(
     def choose(names: Sequence[str]) -> Photos:
         return photos_of_run(file, wanted or "val") if data is None else photos_in(data, wanted, file, names)
 
+    if out_dir is None and file.run_dir is not None:
+        require_writable(file.run_dir.evaluation, "make it writable, or name another folder with --out")
     with progress_bar("detecting") as tell:
         return evaluate_model(file, choose, device, out_dir, tell)
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from engine.cli.options import count, figure, runs_option
 from engine.cli.printing import console, print_problems, progress_bar, shown_path
 from engine.errors import Problem, Where, printable
+from engine.machine import require_writable
 from engine.modelfile import find_model
 
 if TYPE_CHECKING:
@@ -60,29 +61,34 @@ def command(
     file = find_model(run, runs_dir)
 
     from engine.export.bundle import make_bundle, require_free
-    from engine.export.exporting import Wish, check_file, export_model, former_export
+    from engine.export.exporting import Wish, check_file, export_model, former_export, run_of
 
     wish = Wish(target, precision, num_images, num_calibration, max_ap_drop, overwrite)
     if checked is not None:
         with progress_bar() as tell:
             report = check_file(file, checked, wish, lambda what, done, total: tell(done, total, what))
-        _tell(report, checked, report.as_dict(), as_json=as_json)
+        _tell(report, checked, report.as_dict(), precision, as_json=as_json)
         sys.exit(0 if report.passed else 1)
     if bundle_path is not None:
         require_free(bundle_path, overwrite=overwrite)
+    if bundle_path is not None:
+        require_writable(bundle_path.parent, "name another place with --bundle")
     exported = former_export(file, wish) if bundle_path is not None and not overwrite else None
     if exported is None:
+        require_writable(run_of(file).exports, "make it writable, or copy the run to where you may write")
         with progress_bar() as tell:
             exported = export_model(file, wish, lambda what, done, total: tell(done, total, what))
     bundle = None
     if bundle_path is not None and exported.report.passed:
         bundle = make_bundle(exported, bundle_path, overwrite=overwrite)
-    _tell(exported.report, exported.path, exported.facts, as_json=as_json)
+    _tell(exported.report, exported.path, exported.facts, precision, as_json=as_json)
     _tell_files(exported, bundle, quiet=as_json)
     sys.exit(0 if exported.report.passed else 1)
 
 
-def _tell(report: GateReport, path: Path, facts: dict[str, object], *, as_json: bool) -> None:
+def _tell(
+    report: GateReport, path: Path, facts: dict[str, object], precision: NumberFormat, *, as_json: bool
+) -> None:
     if as_json:
         click.echo(json.dumps({"file": str(path), **facts}, indent=2))
     else:
@@ -97,19 +103,28 @@ def _tell(report: GateReport, path: Path, facts: dict[str, object], *, as_json: 
                 "agree", soft_wrap=True,
             )
     if not report.passed:
-        print_problems([refusal(report, path)])
+        print_problems([refusal(report, path, precision)])
 
 
-def refusal(report: GateReport, path: Path) -> Problem:
-    """Why a file wasn't let through, with the images that differ."""
+def refusal(report: GateReport, path: Path, precision: NumberFormat) -> Problem:
+    """Why a file wasn't let through, with the images that differ, and what may help."""
     images = [f"{one.image} ({one.missed} missed, {one.added} added)" for one in report.differing[:_NUM_TOLD]]
     more = report.num_differing - len(images)
     where = f"; {', '.join(images)}{f' and {more} more' if more > 0 else ''}" if images else ""
     found = f"the file doesn't find what the trained model finds: {'; '.join(report.reasons)}{where}"
-    return Problem(
-        "X408", Where(str(path)), found,
-        "use fp32, or fp16 instead of int8; calibrate with more images; or allow more with --max-ap-drop",
-    )
+    return Problem("X408", Where(str(path)), found, _remedy(report, precision))
+
+
+def _remedy(report: GateReport, precision: NumberFormat) -> str:
+    """What may help against a refusal; a larger loss of AP may be allowed, but never other boxes."""
+    remedies = {
+        "fp32": ["export it again with other versions of torch and onnxruntime"],
+        "fp16": ["use fp32"],
+        "int8": ["calibrate with more images (--calibration 0 takes all)", "use fp16 or fp32"],
+    }[precision]
+    if report.only_costs_ap:
+        remedies.append("allow more with --max-ap-drop")
+    return ", or ".join(remedies)
 
 
 def _table(report: GateReport, path: Path) -> Table:

@@ -10,24 +10,37 @@ from typing import BinaryIO
 
 import click
 
+from engine.cli.choosing import RUNS_HELP, run_dirs_of, runs_argument
 from engine.cli.options import runs_option
 from engine.errors import QueueError, printable
-from engine.rundir import RunDir, find_run_dir, is_locked
+from engine.rundir import RunDir, is_locked
 
 _CHUNK_BYTES = 1_000_000
 _FOLLOW_S = 0.5
 
 
-@click.command("logs")
-@click.argument("run")
+@click.command("logs", epilog=RUNS_HELP)
+@runs_argument
 @click.option("-n", "--lines", default=0, type=click.IntRange(0), help="Only the last N lines; 0 prints all.")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing while the worker lives.")
 @runs_option
-def command(run: str, lines: int, runs_dir: Path, *, follow: bool) -> None:
-    """Print what the worker of RUN wrote; RUN is an id, a number or a recipe's name."""
-    run_dir = find_run_dir(runs_dir, run)
-    if not run_dir.worker_log.exists():
-        raise QueueError.of("Q105", run_dir.run_id, "the run has no log yet", "wait until it has started")
+def command(runs: tuple[str, ...], lines: int, runs_dir: Path, *, follow: bool) -> None:
+    """Print what the workers of RUNS wrote; of several, each under its run's id."""
+    run_dirs = run_dirs_of(runs, runs_dir)
+    if follow and len(run_dirs) > 1:
+        raise click.UsageError("--follow goes with a single run")
+    silent = [run_dir.run_id for run_dir in run_dirs if not run_dir.worker_log.exists()]
+    if len(silent) == len(run_dirs):
+        have = "the run has" if len(silent) == 1 else "these runs have"
+        raise QueueError.of("Q105", ", ".join(silent), f"{have} no log yet", "wait until it has started")
+    for run_dir in run_dirs:
+        if len(run_dirs) > 1:
+            click.echo(f"==> {run_dir.run_id}{' has no log yet' if run_dir.run_id in silent else ''} <==")
+        if run_dir.run_id not in silent:
+            _print_log(run_dir, lines, follow=follow)
+
+
+def _print_log(run_dir: RunDir, lines: int, *, follow: bool) -> None:
     if lines == 0:
         _print_earlier_parts(run_dir)
     file: BinaryIO = run_dir.worker_log.open("rb")

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
@@ -118,6 +119,14 @@ def cli() -> None:
     """Train object detectors overnight from TOML recipes."""
 
 
+def _place(error: OSError) -> str:
+    """The file that the system refused; its folder where it has a hidden name for a while, which nobody knows."""
+    if not isinstance(error.filename, (str, bytes)):
+        return ""
+    path = Path(os.fsdecode(error.filename))
+    return str(path.parent if path.name.startswith(".") else path)
+
+
 def main() -> None:
     """Entry point of the `engine` command."""
     for stream in (sys.stdout, sys.stderr):
@@ -142,7 +151,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        problem = Problem("E109", Where(error.filename or ""), f"the system refused: {error.strerror or error}",
+        problem = Problem("E109", Where(_place(error)), f"the system refused: {error.strerror or error}",
                           "look whether the disk is full and the folder may be written")
         # What is still in the buffer of a full output would fail once more at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

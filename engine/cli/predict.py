@@ -16,11 +16,14 @@ from rich.text import Text
 from engine.cli.options import count, runs_option
 from engine.cli.printing import console, print_problems, progress_bar, shown_path
 from engine.errors import printable
+from engine.machine import require_writable
 from engine.modelfile import ModelFile, find_model
+from engine.prediction.choices import LEAST_TILE, MOST_OVERLAP, MOST_TILE, Choices
 from engine.prediction.inputs import Inputs, find_inputs
 from engine.prediction.outputs import FORMS, Outputs
 
 if TYPE_CHECKING:
+    from engine.analysis import Thresholds
     from engine.prediction.job import Job, Tally
 
 # Of more pictures than this, the table tells classes rather than every object.
@@ -70,8 +73,9 @@ class _Forms(click.ParamType[frozenset[str]]):
               help=f"What to write besides predictions.json: {', '.join(FORMS)}.")
 @click.option("--out", "out_dir", type=click.Path(path_type=Path, file_okay=False),
               help="Folder for what is written; the run's predictions/ when left out.")
-@click.option("--tile", type=click.IntRange(32, 8192), metavar="PX", help="Look at large pictures in tiles as well.")
-@click.option("--overlap", type=click.FloatRange(0, 0.9), default=0.2, show_default=True,
+@click.option("--tile", type=click.IntRange(LEAST_TILE, MOST_TILE), metavar="PX",
+              help="Look at large pictures in tiles as well.")
+@click.option("--overlap", type=click.FloatRange(0, MOST_OVERLAP), default=0.2, show_default=True,
               help="Share of a tile that its neighbour shows too.")
 @click.option("--batch-size", type=click.IntRange(1, 256), help="Pictures at a time.  [default: suits the device]")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -101,12 +105,12 @@ def command(
     _refuse(found, outputs, watched)
 
     from engine.evaluation.predict import load_predictor
-    from engine.prediction.apply import Applier, Choices, least_scores
+    from engine.prediction.apply import Applier, least_scores
     from engine.prediction.job import Job
     from engine.prediction.saving import Saver
 
     predictor = load_predictor(file, device)
-    least, per_class, whence = _thresholds(threshold, file)
+    least, per_class, whence = _thresholds(threshold, predictor.thresholds, file)
     choices = Choices(least, per_class, classes, tile, overlap)
     least_scores(predictor.class_names, choices)  # refuses classes before anything is written
     about = {"run": file.name, "epoch": predictor.epoch + 1, "threshold": least}
@@ -137,6 +141,7 @@ def _refuse(found: Inputs, outputs: Outputs, watched: Path | None) -> None:
     from engine.prediction.outputs import require_outside
 
     outputs.require_free(found)
+    require_writable(outputs.target, "name another folder with --out")
     if watched is not None:
         require_outside(outputs.target, watched)
     if found.videos or found.streams:
@@ -145,19 +150,21 @@ def _refuse(found: Inputs, outputs: Outputs, watched: Path | None) -> None:
         require_video()
 
 
-def _thresholds(wanted: float | str, file: ModelFile) -> tuple[float, dict[str, float], str]:
+def _thresholds(
+    wanted: float | str, known: Thresholds | None, file: ModelFile
+) -> tuple[float, dict[str, float], str]:
     """The least score of all, those of classes, and where they come from in words."""
-    from engine.analysis import DEFAULT_SCORE, read_thresholds
+    from engine.analysis import DEFAULT_SCORE
 
     if not isinstance(wanted, str):
         return wanted, {}, f"{wanted:.2f}"
-    known = read_thresholds(file.run_dir) if file.run_dir else None
     if known is None:
         return DEFAULT_SCORE, {}, f"{DEFAULT_SCORE:.2f}, for nothing was measured that would tell the best"
+    whose = "the run's" if file.run_dir else "the model's"
     if wanted == "best":
-        return known.overall, {}, f"{known.overall:.2f}, the run's best by F1 on val"
+        return known.overall, {}, f"{known.overall:.2f}, {whose} best by F1 on val"
     told = ", ".join(f"{printable(name)} {score:.2f}" for name, score in known.per_class.items())
-    return known.overall, known.per_class, f"{told}: the run's best by F1 on val"
+    return known.overall, known.per_class, f"{told}: {whose} best by F1 on val"
 
 
 def _work(job: Job, found: Inputs, watched: Path | None, *, recursive: bool) -> None:

@@ -22,7 +22,7 @@ _FORMS = {"tensorboard": "tensorboard", "mlflow": "mlflow=URI", "wandb": "wandb=
 @click.command("track", epilog=RUNS_HELP)
 @runs_argument
 @click.option(
-    "--to", "trackers", multiple=True, required=True, metavar="TRACKER",
+    "--to", "trackers", multiple=True, metavar="TRACKER",
     help="tensorboard, mlflow=URI (or a folder), wandb=online or wandb=offline. May be given again.",
 )
 @runs_option
@@ -56,10 +56,12 @@ def _wishes(trackers: tuple[str, ...]) -> Wishes:
     """The trackers that were typed.
 
     Raises:
-        click.BadParameter: One isn't known, or lacks where to.
+        click.UsageError: None is named, one isn't known, or it lacks where to.
     """
     from engine.tracking.facts import Wishes
 
+    if not trackers:
+        raise click.UsageError(f"say whom to tell with --to: {', '.join(_FORMS.values())}")
     asked: dict[str, str] = {}
     for words in trackers:
         name, _, value = words.partition("=")

@@ -94,11 +94,12 @@ def _read_text(path: Path) -> str:
 
 def _name_suggestion(path: Path) -> str:
     try:
-        neighbours = [entry.name for entry in path.parent.glob("*.toml")]
+        neighbours = {entry.stem: entry for entry in path.parent.glob("*.toml")}
     except OSError:
-        neighbours = []
-    close = get_close_matches(path.name, neighbours, n=1)
-    return f'did you mean "{path.parent / close[0]}"?' if close else "check the path"
+        neighbours = {}
+    # Without the suffix, which all of them share and a person may have forgotten.
+    close = get_close_matches(path.name.removesuffix(".toml"), neighbours, n=1)
+    return f'did you mean "{neighbours[close[0]]}"?' if close else "check the path"
 
 
 def _one(code: str, where: Where, found: str, fix: str) -> EngineError:

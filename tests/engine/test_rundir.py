@@ -124,10 +124,22 @@ def test_the_old_file_stays_when_writing_fails(tmp_path: Path) -> None:
         file.write(b"half of the n")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as raised:
         write_atomic(path, fail)
+    assert raised.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_refusal_names_the_file_that_a_person_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_descriptor: int, _mode: str) -> BinaryIO:
+        [hidden] = tmp_path.iterdir()
+        raise PermissionError(13, "Permission denied", str(hidden))
+
+    monkeypatch.setattr(os, "fdopen", refuse)
+    with pytest.raises(PermissionError) as raised:
+        write_bytes_atomic(tmp_path / "a.json", b"")
+    assert raised.value.filename == str(tmp_path / "a.json")
 
 
 def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:

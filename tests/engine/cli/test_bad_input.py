@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from engine.cli.main import _place
+from engine.rundir import RunDir
 from engine.runqueue import RunQueue
 from tests.builders import make_voc_dataset, write_photo, write_recipe, write_voc
 from tests.engine.cli.conftest import Ask
@@ -185,6 +188,55 @@ def test_a_run_that_isnt_there(engine: Ask, arguments: tuple[str, ...]) -> None:
     answer = engine(*arguments)
     assert answer.code == 1
     assert 'no run "nobody"' in answer.err
+
+
+NOWHERE = [
+    ("evaluate", "4", "--out", "file/out"), ("predict", "4", "photo.png", "--out", "file/out"),
+    ("compare", "4", "runs/0004-desk/../0005-other", "--out", "file/out"), ("export", "4", "--bundle", "file/out"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any work fails the test: loading a model or measuring."""
+
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("worked before it was known that the outcome can be written")
+
+    for name in ("evaluation.predict.load_predictor", "cli.compare._contenders", "export.exporting.export_model"):
+        monkeypatch.setattr(f"engine.{name}", work)
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("arguments", NOWHERE, ids=[one[0] for one in NOWHERE])
+def test_where_nothing_can_be_written_is_found_before_any_work(
+    engine: Ask, run: RunDir, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    shutil.copytree(run.path, run.path.with_name("0005-other"))
+    (tmp_path / "file").touch()
+    write_photo(tmp_path / "photo.png", [])
+    answer = engine(*arguments)
+    assert (answer.code, "error E101 nothing can be written here" in answer.err) == (1, True), answer.err
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("arguments", [("evaluate", "4"), ("predict", "4", "photo.png"), ("export", "4")])
+def test_a_run_folder_that_can_only_be_read_is_found_before_any_work(
+    engine: Ask, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    write_photo(tmp_path / "photo.png", [])
+    # As the system answers of a read-only drive; to root, nothing else is.
+    monkeypatch.setattr("engine.machine.os.access", lambda path, _mode: not Path(path).is_relative_to(run.path))
+    answer = engine(*arguments)
+    assert (answer.code, "is read-only" in answer.err) == (1, True), answer.err
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("runs/0001-a/export/.model-x1.onnx", "runs/0001-a/export"), ("there/a.json", "there/a.json"), (None, "")],
+)
+def test_a_hidden_file_that_the_system_refused_is_told_by_its_folder(name: str | None, told: str) -> None:
+    assert _place(PermissionError(13, "Permission denied", name)) == told
 
 
 def test_a_queue_of_a_newer_engine(engine: Ask, tmp_path: Path) -> None:

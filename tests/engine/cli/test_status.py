@@ -159,6 +159,17 @@ def test_an_empty_and_a_missing_log(engine: Ask, runs: Path) -> None:
     assert "no log yet" in answer.err
 
 
+def test_logs_of_several_runs_each_under_its_name(engine: Ask, runs: Path) -> None:
+    for name, text in (("0001-done", "a\n"), ("0002-broken", "b\n")):
+        RunDir(runs / name).worker_log.write_text(text)
+    for words in (("1-2",), ("done", "broken"), ("1", "0002-broken", "1")):
+        assert engine("logs", *words).out == "==> 0001-done <==\na\n==> 0002-broken <==\nb\n"
+    answer = engine("logs", "2-3", "-n", "1")
+    assert answer.out.splitlines()[-1] == "==> 0003-busy has no log yet <=="
+    assert (engine("logs", "3-4").code, engine("logs", "1-2", "--follow").code) == (1, 2)
+    assert 'no run "9"' in engine("logs", "1", "9").err
+
+
 def test_following_a_run_that_is_over_ends(engine: Ask, runs: Path) -> None:
     RunDir(runs / "0001-done").worker_log.write_text("a\n")
     assert engine("logs", "1", "--follow").out == "a\n"

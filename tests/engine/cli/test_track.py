@@ -43,6 +43,12 @@ def track(engine: Ask, *to: str) -> None:
     assert "0001-desk: told" in answer.out
 
 
+def test_nobody_to_tell_names_the_choices(run_dir: RunDir, engine: Ask) -> None:
+    answer = engine("track", run_dir.run_id)
+    assert answer.code == 2
+    assert "--to: tensorboard, mlflow=URI, wandb=online or wandb=offline" in answer.err
+
+
 @installed("tensorboard")
 @pytest.mark.filterwarnings("default")
 def test_tensorboard_reads_it_back(run_dir: RunDir, engine: Ask) -> None:

@@ -54,6 +54,14 @@ def test_missing_file_suggests_its_neighbour(write: WriteRecipe) -> None:
     assert f'did you mean "{path}"' in problem.fix
 
 
+@pytest.mark.parametrize(("name", "meant"), [("desk", True), ("desc", True), ("nope.toml", False)])
+def test_a_suffix_makes_no_name_alike(write: WriteRecipe, name: str, meant: bool) -> None:
+    path = write()
+    path = path.rename(path.with_name("desk.toml"))
+    [problem] = problems_of(path.with_name(name))
+    assert problem.fix == (f'did you mean "{path}"?' if meant else "check the path")
+
+
 def test_missing_file_in_a_missing_folder(tmp_path: Path) -> None:
     [problem] = problems_of(tmp_path / "none" / "desk.toml")
     assert (problem.code, problem.fix) == ("R101", "check the path")
