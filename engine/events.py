@@ -46,6 +46,8 @@ class RunStarted(_Event, frozen=True, gc=False, tag="started"):
     first_step: Count = 0
     """Zero-based step it goes on from; above 0 after a resume."""
     versions: dict[str, str] = {}
+    allocator: str = ""
+    """What hands out memory, such as "tcmalloc"; "system" for the C library's own, "" where nobody wrote it down."""
 
 
 class PhaseEvent(_Event, frozen=True, gc=False, tag="phase"):

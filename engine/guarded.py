@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.rundir import RunDir
 
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 # Orders on a guardian's standard input.
-STOP, KILL = b"s", b"k"
+STOP, KILL, _BEGIN = b"s", b"k", b"r"
 # Seconds for saving once the supervisor or the guardian is dead; killing may take one more, and 5 are promised.
 GRACE_S = 3.5
 
 
-def guardian_command(run_dir: RunDir, command: Sequence[str], grace_s: float = GRACE_S) -> list[str]:
-    """The command line that runs a command under a guardian; its output goes to the run's worker.log."""
-    return _command((run_dir.worker_log, run_dir.worker_log_first, run_dir.worker_log_before), command, grace_s)
+def guardian_command(
+    run_dir: RunDir | None, command: Sequence[str], variables: Mapping[str, str], grace_s: float = GRACE_S
+) -> list[str]:
+    """The command line that runs a command under a guardian; its output goes to the run's worker.log.
+
+    Args:
+        run_dir: The run; None for a worker that waits for one.
+        command: The worker's command line.
+        variables: Environment variables for the worker alone.
+        grace_s: Seconds for saving once the supervisor is dead.
+    """
+    return _command(("", "", "") if run_dir is None else _logs(run_dir), command, grace_s, variables)
 
 
-def _command(logs: Sequence[Path], command: Sequence[str], grace_s: float) -> list[str]:
-    return [sys.executable, "-I", "-S", str(_GUARDIAN), str(grace_s), *map(str, logs), *command]
+def begin_order(run_dir: RunDir, words: str) -> bytes:
+    """The order that gives a waiting worker its run.
+
+    Args:
+        run_dir: The run, whose worker.log takes the output from now on.
+        words: A line for the worker's standard input.
+    """
+    parts = [*(os.fsencode(log) for log in _logs(run_dir)), words.encode()]
+    return _BEGIN + b" ".join(part.hex().encode() for part in parts) + b"\n"
+
+
+def _logs(run_dir: RunDir) -> tuple[Path, Path, Path]:
+    return run_dir.worker_log, run_dir.worker_log_first, run_dir.worker_log_before
+
+
+def _command(
+    logs: Sequence[Path | str], command: Sequence[str], grace_s: float, variables: Mapping[str, str]
+) -> list[str]:
+    assigned = [f"{name}={value}" for name, value in variables.items()]
+    return [sys.executable, "-I", "-S", str(_GUARDIAN), str(grace_s), *map(str, logs), *assigned, "--", *command]
 
 
 class GuardedProcess:
@@ -41,7 +69,7 @@ class GuardedProcess:
     def __init__(self, log: Path, command: Sequence[str], grace_s: float = 0.0) -> None:
         logs = (log, log.with_name(f"{log.stem}.first{log.suffix}"), log.with_name(f"{log.stem}.before{log.suffix}"))
         self._guardian = subprocess.Popen(
-            _command(logs, command, grace_s), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            _command(logs, command, grace_s, {}), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,
         )
 

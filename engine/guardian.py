@@ -8,6 +8,8 @@ every orphan that the worker leaves (child subreaper), those of another session 
   closes, the worker is asked to save, and is killed with all it started once the grace is over.
 - What the worker prints goes through here into its log, whose beginning and end are kept.
 - Standard output reports: `started PID`, or `refused ERRNO`, and at last `ended CODE`.
+- A worker that is started ahead of its run waits for the order to begin, which also names the log. Until
+  then nothing is at stake: without a supervisor it is killed at once.
 - A guardian that is itself killed closes the worker's lifeline, and Linux sends the worker SIGTERM.
 
 On macOS there is neither subreaper nor parent-death signal: what the worker puts into a session of
@@ -24,10 +26,12 @@ import signal
 import sys
 import time
 
-_KILL = b"k"  # any other order asks the worker to stop; `guarded.py` spells them
+# Orders, as `guarded.py` spells them; a byte that isn't known asks the worker to stop.
+_KILL, _BEGIN = b"k", b"r"
 _KILL_PATIENCE_S = 1.0
 _CHUNK_BYTES = 65_536
 _LOG_PART_BYTES = 8_000_000
+_MOST_KEPT_BYTES = 100_000
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _IN, _LOG, _WAKE = "supervisor", "log", "wake"
@@ -65,17 +69,32 @@ class CappedLog:
         os.close(full)
 
 
+class WaitingLog:
+    """Keeps the first of what a worker prints before it has a run, and so a log."""
+
+    def __init__(self) -> None:
+        self.kept = b""
+
+    def write(self, data: bytes) -> None:
+        """Add some output."""
+        self.kept += data[: _MOST_KEPT_BYTES - len(self.kept)]
+
+
 class Guardian:
     """Starts one worker and sees it, and all it leaves, to the end.
 
     Args:
         command: The worker's command line.
-        log: Where its output goes.
+        variables: Environment variables for the worker alone.
+        log: Where its output goes; a `WaitingLog` until the worker has a run.
         grace_s: Seconds for saving once the supervisor is dead.
     """
 
-    def __init__(self, command: list[str], log: CappedLog, grace_s: float) -> None:
-        self._command, self._log, self._grace_s = command, log, grace_s
+    def __init__(
+        self, command: list[str], variables: dict[str, str], log: CappedLog | WaitingLog, grace_s: float
+    ) -> None:
+        self._command, self._variables, self._log, self._grace_s = command, variables, log, grace_s
+        self._orders = b""
         self._deadline: float | None = None  # monotonic; set once the supervisor is dead
         self._libc = ctypes.CDLL(None) if sys.platform == "linux" else None
         self._poll = select.poll()
@@ -160,6 +179,7 @@ class Guardian:
                     os._exit(1)  # it died before it could be asked to tell
             for source, target in ((lifeline, 0), (output, 1), (output, 2)):
                 os.dup2(source, target)
+            os.environ.update(self._variables)
             os.execvp(self._command[0], self._command)  # noqa: S606
         except OSError as error:
             os.write(failed, str(error.errno).encode())
@@ -186,12 +206,38 @@ class Guardian:
     def _obey(self, orders: bytes) -> None:
         if not orders:
             self._forget(0)
-            self._deadline = time.monotonic() + self._grace_s
+            at_stake = isinstance(self._log, CappedLog)
+            self._deadline = time.monotonic() + (self._grace_s if at_stake else 0.0)
             os.close(self._lifeline)
-        if _KILL in orders:
-            self._kill_all()
-        else:
             self._signal_worker(signal.SIGTERM)
+        self._orders += orders
+        while self._orders and self._orders[:1] != _BEGIN:
+            order, self._orders = self._orders[:1], self._orders[1:]
+            if order == _KILL:
+                self._kill_all()
+            else:
+                self._signal_worker(signal.SIGTERM)
+        if b"\n" in self._orders:
+            order, _, rest = self._orders.partition(b"\n")
+            self._orders = b""
+            self._begin(order[1:])
+            if rest:
+                self._obey(rest)
+
+    def _begin(self, order: bytes) -> None:
+        """The worker has a run: its log is opened, and it is told.
+
+        Args:
+            order: Three names of logs and what the worker is told, each in hexadecimal.
+        """
+        log, first, before, words = (bytes.fromhex(part.decode()) for part in order.split(b" "))
+        waiting = self._log
+        with contextlib.suppress(OSError):  # as with a log that can't be written: output is lost, no run
+            self._log = CappedLog(os.fsdecode(log), os.fsdecode(first), os.fsdecode(before))
+            if isinstance(waiting, WaitingLog) and waiting.kept:
+                self._log.write(waiting.kept)
+        with contextlib.suppress(OSError):  # it has just ended
+            os.write(self._lifeline, words + b"\n")
 
     def _pass_on_output(self) -> bool:
         """Move some output into the log; False when there is none."""
@@ -288,14 +334,19 @@ def _report(words: str) -> None:
 
 
 def main() -> int:
-    """`guardian.py GRACE_S LOG FIRST BEFORE COMMAND...`; returns the exit code."""
-    grace_s, log, first, before, *command = sys.argv[1:]
+    """`guardian.py GRACE_S LOG FIRST BEFORE [NAME=VALUE...] -- COMMAND...`; returns the exit code.
+
+    Without a LOG ("") the worker is one that waits for its run.
+    """
+    grace_s, log, first, before, *rest = sys.argv[1:]
+    end = rest.index("--")
+    variables = dict(assigned.split("=", 1) for assigned in rest[:end])
     try:
-        capped = CappedLog(log, first, before)
+        kept = CappedLog(log, first, before) if log else WaitingLog()
     except OSError as error:
         _report(f"refused {error.errno}")
         return 1
-    return Guardian(command, capped, float(grace_s)).run()
+    return Guardian(rest[end + 1 :], variables, kept, float(grace_s)).run()
 
 
 if __name__ == "__main__":

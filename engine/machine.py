@@ -82,6 +82,11 @@ def can_have_mps() -> bool:
     return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
+def num_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def torch_without_cuda() -> str | None:
     """The version of an installed torch that was built for the CPU only; None for any other, or none."""
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine import machine
+from engine.allocator import HOW_TO_INSTALL, find
 from engine.catalogue import ARCHS, Arch, WeightsFile
 from engine.errors import EngineError, Problem, WeightsError, Where
 from engine.hub import cached_path, sha256_of
@@ -160,6 +162,19 @@ def device_problems(hardware: Hardware, where: Where) -> list[Problem]:
     found = f"there is a GPU, but torch {version} was built without the means to use it"
     fix = "install a torch with CUDA (pytorch.org tells the command)"
     return [Problem("E105", where, found, fix, "warning" if kind == "auto" else "error")]
+
+
+def allocator_problems(hardware: Hardware, where: Where) -> list[Problem]:
+    """Whether the memory allocator that a recipe asks for by its name is here and works."""
+    if hardware.allocator == "auto" or find(hardware.allocator) is not None:
+        return []
+    found = f'allocator "{hardware.allocator}" is asked for, but '
+    if sys.platform != "linux":
+        found, fix = f"{found}another one than the system's is for Linux only", 'set hardware.allocator = "auto"'
+    else:
+        found += "no library of it that works is installed here"
+        fix = f'install it ({HOW_TO_INSTALL[hardware.allocator]}), or set hardware.allocator = "auto"'
+    return [Problem("E112", where, found, fix)]
 
 
 def _no_gpu(device: str, where: Where) -> Problem:

@@ -15,7 +15,7 @@ from engine.annotations.findings import in_order
 from engine.annotations.records import SPLITS
 from engine.catalogue import ARCHS
 from engine.errors import Problem, RecipeError, Where, has_errors
-from engine.needs import WeightsCheck, device_problems, disk_problems, memory_problems
+from engine.needs import WeightsCheck, allocator_problems, device_problems, disk_problems, memory_problems
 from engine.recipe.load import LoadedRecipe, load_recipes
 from engine.recipe.schema import Model, Recipe
 from engine.tracking.facts import Wishes
@@ -101,12 +101,12 @@ class _Examiner:
             return Report(path, (), tuple(error.problems), None)
         problems: dict[Problem, None] = {}  # a set that keeps its order: a sweep's runs share most problems
         found: Audit | None = None
-        seen: set[tuple[int, Model, str]] = set()
+        seen: set[tuple[int, Model, str, str]] = set()
         for loaded in recipes:
             recipe = loaded.recipe
             found = self._audit(path, recipe)
             problems |= dict.fromkeys(_rate_problems(loaded))
-            asked = (id(found), recipe.model, recipe.hardware.device)
+            asked = (id(found), recipe.model, recipe.hardware.device, recipe.hardware.allocator)
             if asked not in seen:  # the runs of a sweep mostly need the same
                 seen.add(asked)
                 problems |= dict.fromkeys([*_named_in(loaded, found.problems), *self._of_one_run(loaded, found)])
@@ -130,6 +130,7 @@ class _Examiner:
             *vanishing,
             *self.weights.problems(model, _place(loaded, "model.weights")),
             *device_problems(recipe.hardware, _place(loaded, "hardware.device")),
+            *allocator_problems(recipe.hardware, _place(loaded, "hardware.allocator")),
             *_tracker_problems(loaded),
         ]
 

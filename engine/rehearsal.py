@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from engine.alike import opening_key, rehearsal_key
+from engine.allocator import choose
 from engine.errors import Problem, Where, has_errors
 from engine.forecast import Answer, Doing, Figures
 from engine.recipe.load import LoadedRecipe, resolved_json
@@ -138,13 +139,16 @@ def _rehearse(firsts: Sequence[LoadedRecipe], command: Sequence[str], tell: Call
             path.write_bytes(resolved_json(one.recipe))
         sharing = ["--sharing", *map(str, others)] if others else []
         options: list[str] = []
+        allocator = choose(firsts[0].recipe.hardware.allocator).environment(os.environ)
         while True:
-            ended = _execute([*command, str(resolved), *options, *sharing], output, tell)
+            environment = {**_ENVIRONMENT, **os.environ, **allocator}
+            ended = _execute([*command, str(resolved), *options, *sharing], output, tell, environment)
             images = ended.doing.micro_batch_size
             if not ended.out_of_memory or not images:
                 return ended.answer or _death(ended)
             if images == 1:
-                searched = _execute([*command, str(resolved), "--search-size"], output, tell, _SEARCH_ENVIRONMENT)
+                searching = {**_SEARCH_ENVIRONMENT, **os.environ}
+                searched = _execute([*command, str(resolved), "--search-size"], output, tell, searching)
                 return searched.answer or _death(ended)
             options = ["--most-images", str(images // 2)]
 
@@ -170,7 +174,7 @@ class _Ended:
 
 
 def _execute(
-    command: Sequence[str], output: Path, tell: Callable[[str], None], environment: Mapping[str, str] = _ENVIRONMENT
+    command: Sequence[str], output: Path, tell: Callable[[str], None], environment: Mapping[str, str]
 ) -> _Ended:
     answer: Answer | None = None
     doing = Doing(words="starting")
@@ -178,7 +182,7 @@ def _execute(
     with output.open("wb") as said:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True,
-            env={**environment, **os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**environment, "PYTHONUNBUFFERED": "1"},
         )
     try:
         for message in _messages(process):

@@ -70,6 +70,16 @@ class RunQueue(QueueFile):
         return self._in_states(states)
 
     @healing
+    def first_due(self) -> QueueRow | None:
+        """The run that is likely started next; None when none may be: nothing is due, or the queue is paused."""
+        if self._setting("paused") is not None:
+            return None
+        found = self._select(
+            f"WHERE state = 'queued' AND COALESCE(not_before, 0) <= ? {IN_ORDER} LIMIT 1", (time.time(),)
+        )
+        return found[0] if found else None
+
+    @healing
     def row(self, run: str) -> QueueRow:
         """One run.
 

@@ -31,6 +31,8 @@ from engine.verdict import Verdict, checkpoint_of, got_further, judge_interrupte
 _POLL_S = 0.2
 _IDLE_POLL_S = 1.0
 _UNAVAILABLE_POLL_S = 1.0
+# A run at work has begun its steps by then; what is made ready for the next one before would only hold it up.
+_LOOK_AHEAD_AFTER_S = 8.0
 # What keeps a process from being started for now: no memory, too many of them, a signal.
 _FOR_NOW = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -149,6 +151,7 @@ class _Supervisor:
             self.reports = [report for report in self.reports if not report.ended()]
             self._pass_on_requests()
             self._park()
+            self._look_ahead()
         return bool(self.at_work) if self.stop.level else self._fill()
 
     def _wait_for_queue(self, error: Exception) -> bool:
@@ -285,6 +288,15 @@ class _Supervisor:
         if place.device:
             work.row = self.queue.set_device(row, place.device)
 
+    def _look_ahead(self) -> None:
+        """Have the executor get ready for the run that is likely next, while others are at work."""
+        following = None if self.stop.level or not self.at_work else self.queue.first_due()
+        if following is None:
+            self.executor.discard()
+        elif time.monotonic() - max(work.since for work in self.at_work) > _LOOK_AHEAD_AFTER_S:
+            # Of several places the one longest at work is likely to be free first.
+            self.executor.prepare(self.run_dir(following), self.at_work[0].place)
+
     def _tell_why_waiting(self) -> None:
         """Say once for what the queue waits while nothing is at work."""
         words = ""
@@ -330,6 +342,7 @@ class _Supervisor:
         for work in self.at_work:
             if work.execution is not None and not work.adopted:
                 work.execution.kill()
+        self.executor.discard()
         for run in list(self.tracking):
             self._end_tracking(run)
 

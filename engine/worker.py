@@ -19,9 +19,11 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from engine.allocator import in_use
 from engine.attempt import Lesson, learn, leave_notes
 from engine.devicememory import apply_memory_limit
 from engine.errors import DataError, EngineError, RecipeError, TrainingError, WeightsError
@@ -44,13 +46,17 @@ _RESTART = -1
 _LOCK_PATIENCE_S = 5.0
 
 
-def main() -> int:
-    """Run the worker; returns its exit code."""
+def main(argv: Sequence[str]) -> int:
+    """Run the worker; returns its exit code.
+
+    Args:
+        argv: Its arguments; a worker that was started ahead got them late.
+    """
     parser = argparse.ArgumentParser(prog="engine.worker")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--attempt", type=int, default=1)
     parser.add_argument("--device", help="takes the place of the recipe's hardware.device")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     faulthandler.enable()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S",
@@ -68,7 +74,7 @@ def main() -> int:
         lock.release()
     if code == _RESTART:
         # The same process to everyone who watches it: its number, its lifeline and its marks stay.
-        os.execv(sys.executable, [sys.executable, "-m", "engine.worker", *sys.argv[1:]])  # noqa: S606 - no shell wanted
+        os.execv(sys.executable, [sys.executable, "-m", "engine.worker", *argv])  # noqa: S606 - no shell wanted
     return code
 
 
@@ -124,6 +130,8 @@ def _run(run_dir: RunDir, attempt: int, stop: threading.Event, device: str | Non
             limit = apply_memory_limit(recipe.hardware.memory_limit_gb, pick_device(recipe.hardware.device))
             if limit is not None:
                 log.info("memory limit %.1f GB", limit / 1e9)
+            allocator = in_use()
+            log.info("memory allocator: %s", " ".join((allocator.name, allocator.library)).strip())
             watchdog.start()
             result = train(
                 recipe, run_dir, events, attempt=attempt, resume_from=resume_from, micro_batch_size=micro_batch_size,
@@ -207,4 +215,4 @@ def explain_failure(error: Exception) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

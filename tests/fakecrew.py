@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from engine import supervisor
 from engine.cli.options import runs_option
 from engine.cli.work import Manner, manner_options, work_off
 from engine.executors.local import LocalExecutor
@@ -30,7 +31,9 @@ def command(
     queue.close()
     if queue_only:
         return
-    executor = LocalExecutor([sys.executable, "-m", "tests.fakeworker"])
+    command = [sys.executable, "-m", "tests.fakeworker"]
+    executor = LocalExecutor(command, standby_command=[*command, "--standby"])
+    supervisor._LOOK_AHEAD_AFTER_S = 1.0  # its workers are quick to begin
     manner = Manner(runs_dir, devices, parallel, plain=plain, detach=detach, until=until)
     sys.exit(work_off(manner, names_to_runs(runs_dir, names), executor=executor))
 

@@ -1,7 +1,8 @@
 """A worker without torch, for tests about processes: `python -m tests.fakeworker RUN_DIR --attempt N`.
 
 Behaves as `engine.worker` promises: holds the run's lock, saves and ends on SIGTERM or when its input
-closes, goes on from its checkpoint, and repeats no step in the log. Has a loader process of its own.
+closes, goes on from its checkpoint, and repeats no step in the log. Has a loader process of its own. With
+`--standby` instead of arguments it waits for them, as `engine.standby` does.
 `FAKE_STEPS`, `FAKE_STEP_S`, `FAKE_SAVE_EVERY` and `FAKE_START_S` say how it works.
 """
 
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.events import EventLog, RunEnded, StepEvent, rewind
@@ -25,12 +27,20 @@ from tests.builders import started
 LOADER = "import os, time\nwhile True: time.sleep(0.2)"
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
+    if list(argv) == ["--standby"]:
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = os.read(0, 1)
+            if not byte:
+                return 0
+            line += byte
+        argv = json.loads(line)
     parser = argparse.ArgumentParser()
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--attempt", type=int)
     parser.add_argument("--device", default="")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     run_dir = RunDir(arguments.run_dir)
     time.sleep(_setting("FAKE_START_S", 0.0))
     stop = _listen_for_stop()
@@ -93,4 +103,4 @@ def _train(run_dir: RunDir, attempt: int, stop: threading.Event, loader: subproc
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -37,6 +37,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "clean": ("engine.cli.clean", "List what could go to make room on the disk; --yes deletes it."),
     "remove": ("engine.cli.remove", "Take runs out of every list; their folders are kept."),
     "watch": ("engine.cli.watch", "Open the live dashboard."),
+    "profile": ("engine.cli.profile", "Measure where a training step's time goes, and what would help."),
     "status": ("engine.cli.status", "Show every run and where it stands."),
     "logs": ("engine.cli.logs", "Print what a run's worker wrote."),
     "report": ("engine.cli.report", "Write a night's or a run's results as one HTML file."),
@@ -62,7 +63,8 @@ _EXIT_INTERRUPTED = 130
 # What `engine --help` lists together; commands that are in none come last.
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "Recipes and photos": (
-        "init", "check", "explain", "diff", "preview-data", "convert", "weights", "schema", "sample",
+        "init", "check", "explain", "diff", "preview-data", "profile", "convert", "weights", "schema",
+        "sample",
     ),
     "Training": ("run", "resume", "service", "watch", "status", "logs"),
     "The queue": (

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from engine.data.dataset import BrokenSample, DetectionDataset, Draw, Sample
 from engine.errors import DataError, Problem
+from engine.machine import num_cores
 from engine.models.detector import Target
 
 # prctl(2), Linux: the signal that a process gets when its parent dies.
@@ -314,7 +315,7 @@ def pick_num_workers(wanted: int | str, device: torch.device) -> int:
     """
     if not isinstance(wanted, str):
         return wanted
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cores()
     if device.type == "cpu":
         return min(1, cores - 1)
     return max(1, min(8, cores - 1))

@@ -62,6 +62,15 @@ class Executor(Protocol):
             OSError: The worker can't be started.
         """
 
+    def prepare(self, run_dir: RunDir, place: Place = WHOLE_MACHINE) -> None:
+        """Get ready for a run that is likely to be started next, if that can be done beside those at work.
+
+        Called again and again while it is likely; returns at once. Costs no run anything, and may do nothing.
+        """
+
+    def discard(self) -> None:
+        """Give up what was made ready: no run is likely to need it. Harmless when there is nothing."""
+
     def adopt(self, run_dir: RunDir) -> Execution | None:
         """Take charge of what a former supervisor left of a run; None when nothing of it lives.
 

@@ -18,13 +18,18 @@ from engine.rundir import RunDir, write_bytes_atomic
 MARKER = "ENGINE_RUN"
 
 
-def mark(run_dir: RunDir, attempt: int) -> str:
-    """Draw an attempt's marker and write it down.
+def mark(run_dir: RunDir, attempt: int, marker: str | None = None) -> str:
+    """Write an attempt's marker down.
+
+    Args:
+        run_dir: The run.
+        attempt: Its number.
+        marker: That of a process which was started ahead; a new one is drawn when left out.
 
     Raises:
         OSError: It can't be written.
     """
-    marker = uuid.uuid4().hex
+    marker = marker or uuid.uuid4().hex
     write_bytes_atomic(run_dir.execution, json.dumps({"marker": marker, "attempt": attempt}).encode())
     return marker
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 
 from engine.errors import EngineError, QueueError, Where
 from engine.executors import WHOLE_MACHINE, Place
-from engine.machine import num_cuda_devices
+from engine.machine import num_cores, num_cuda_devices
 
 _DEVICE = re.compile(r"cpu|mps|cuda(:\d{1,3})?")
 _MOST_PLACES = 64
-
-
-def num_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_places(devices: str | None, parallel: int | None, cores: int | None = None) -> tuple[Place, ...]:

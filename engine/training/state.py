@@ -21,6 +21,7 @@ from engine.errors import DataError, Problem
 from engine.evaluation.previews import pick_preview_images
 from engine.events import EventLog, MessageEvent, PhaseEvent, RecoveryEvent
 from engine.events import Recovery as Kind
+from engine.machine import num_cores
 from engine.models import build_detector
 from engine.models.checkpoint import Content, save_checkpoint
 from engine.models.detector import pick_device
@@ -35,6 +36,7 @@ from engine.training.optim import build_optimizer
 from engine.training.precision import make_scaler
 from engine.training.recovery import Troubles, num_may_be_set_aside
 from engine.training.schedule import Plateau
+from engine.training.starvation import Starvation, Supplied
 from engine.training.step import Stepper
 from engine.training.supply import Pace, Supply
 
@@ -70,7 +72,7 @@ class RunState:
         factors = repeat_factors(train_records, len(self.class_names), threshold) if threshold else None
         order = EpochOrder(len(train_records), self.batch_size, seed, factors)
         num_workers = pick_num_workers(recipe.hardware.num_workers, self.device)
-        self.pace = Pace(recipe.recovery)
+        self.pace, self.starvation = Pace(recipe.recovery), Starvation()
         self.stream = BatchStream(self.train_data, order, num_workers=num_workers, device=self.device)
         self.supply = Supply(
             self.train_data, order, self.stream, seed=seed, settings=recipe.recovery, pace=self.pace, tell=self.tell
@@ -222,6 +224,17 @@ class RunState:
     def tell_halved(self, micro_batch_size: int) -> None:
         """Make known that memory ran out and fewer images are held at a time."""
         self.tell("out of memory", telling.halved(self.step, micro_batch_size, self.batch_size))
+
+    def tell_of_starvation(self, epoch: int) -> None:
+        """Make known that photos come too slowly, if they did in the epoch just trained."""
+        supplied = Supplied.of(
+            self.recipe, self.train_data.records, num_workers=self.stream.num_workers, num_cores=num_cores(),
+            on_cpu=self.device.type == "cpu",
+        )
+        text = self.starvation.end_epoch(epoch, supplied)
+        if text:
+            log.warning("%s", text)
+            self.events.append(MessageEvent(level="warning", text=text))
 
     def announce(self, attempt: int) -> None:
         """Tell that an attempt begins, and from where."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from engine.allocator import in_use
 from engine.errors import EngineError, MemoryExhausted, Problem, Where
 from engine.events import EpochEvent, EventLog, PhaseEvent, RunStarted
 from engine.recipe.schema import Model, Recipe, Recovery
@@ -32,6 +33,7 @@ def started(
         num_epochs=recipe.training.epochs, num_steps=num_steps, class_names=recipe.classes.names,
         first_step=first_step,
         versions={name: version(name) for name in ("detection-engine", "torch", "torchvision")},
+        allocator=in_use().name,
     )
 
 

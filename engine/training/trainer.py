@@ -175,6 +175,7 @@ class _Trainer(RunState):
             figures, lr = self.train_step(batch)
             now = time.perf_counter()
             self.pace.add(now - waiting_since)
+            self.starvation.add(now - waiting_since, begun - waiting_since)
             self.events.append(
                 StepEvent(
                     step=self.step, epoch=epoch, elapsed_s=self.elapsed_s, loss=figures.loss,
@@ -189,6 +190,7 @@ class _Trainer(RunState):
                 return False
             self.save_if_due()
             waiting_since = time.perf_counter()
+        self.tell_of_starvation(epoch)
         return True
 
     def train_step(self, batch: Batch) -> tuple[StepFigures, float]:

@@ -26,6 +26,7 @@ from pathlib import Path
 import psutil
 
 from engine.events import EventTail, RunEnded, StepEvent
+from engine.executors.leftovers import MARKER, read_marker
 from engine.queuereader import read_queue
 from engine.rundir import RunDir, list_run_dirs
 from tests.builders import make_voc_dataset, process_environment, write_recipe
@@ -134,9 +135,10 @@ class World:
         if self.supervisor is None or self.supervisor.poll() is not None:
             return found
         found["supervisor"] = psutil.Process(self.supervisor.pid)
+        markers = self.markers()
         for role, above in itertools.pairwise(ROLES):
-            # Guardians of plots are no guardians of attempts.
-            below = [child for child in _children(found[role]) if above == "loader" or "--attempt" in _line(child)]
+            # Guardians of plots, and of workers that wait for a run, are no guardians of attempts.
+            below = [child for child in _children(found[role]) if above == "loader" or _marker(child) in markers]
             if not below:
                 break
             found[above] = below[0]
@@ -145,16 +147,22 @@ class World:
     def workers(self) -> Counter[str]:
         """Run folder -> processes that train it now."""
         found: Counter[str] = Counter()
+        markers = self.markers()
         for process in self.alive():
-            line = _line(process)
+            run = markers.get(_marker(process))
             try:
                 parent = process.parent()
             except psutil.Error:
                 continue
-            above = [] if parent is None else _line(parent)
-            # A loader that was forked has its worker's command line.
-            if "--attempt" in line and not _guards(line) and ("--attempt" not in above or _guards(above)):
-                found[Path(line[line.index("--attempt") - 1]).name] += 1
+            # A loader's parent is a worker.
+            if run is not None and not _guards(_line(process)) and (parent is None or _guards(_line(parent))):
+                found[run] += 1
+        return found
+
+    def markers(self) -> dict[str | None, str]:
+        """The marker that an attempt's processes carry -> its run."""
+        found = {read_marker(run_dir): run_dir.run_id for run_dir in list_run_dirs(self.runs_dir)}
+        found.pop(None, None)
         return found
 
     def checkpoints(self) -> dict[str, int]:
@@ -318,6 +326,13 @@ def _line(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:  # among them one that has ended and waits to be reaped
         return []
+
+
+def _marker(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARKER)
+    except psutil.Error:
+        return None
 
 
 def _guards(line: list[str]) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import msgspec
 import pytest
 
-from engine import supervisor
+from engine import control, supervisor
 from engine.events import Event, EventLog, RunEnded
 from engine.executors import UNSEEN, WHOLE_MACHINE, Place
 from engine.executors.local import Leftover, LocalExecutor
@@ -69,6 +70,8 @@ class FakeExecutor:
         self.executions: list[FakeExecution] = []
         self.places: list[Place] = []
         self.adoptable: dict[str, FakeExecution] = {}
+        self.ahead: list[tuple[str, Place]] = []
+        self.num_discarded = 0
 
     def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> FakeExecution:
         self.places.append(place)
@@ -80,6 +83,12 @@ class FakeExecutor:
         write(run_dir, *((started(attempt=attempt), *events) if not self.waits else ()))
         self.executions.append(FakeExecution(run_dir, attempt, code, self.waits))
         return self.executions[-1]
+
+    def prepare(self, run_dir: RunDir, place: Place = WHOLE_MACHINE) -> None:
+        self.ahead.append((run_dir.run_id, place))
+
+    def discard(self) -> None:
+        self.num_discarded += 1
 
     def adopt(self, run_dir: RunDir) -> FakeExecution | None:
         return self.adoptable.get(run_dir.run_id)
@@ -558,3 +567,81 @@ def test_a_run_that_somebody_else_settled_is_let_go(queue: RunQueue) -> None:
     other.close()
     assert states(queue) == ["cancelled", "finished"]
     assert any("another process" in note for note in notes)
+
+
+# --- ahead of a run ---
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look ahead as soon as a run is at work."""
+    monkeypatch.setattr(supervisor, "_LOOK_AHEAD_AFTER_S", 0.0)
+
+
+class _Slow(FakeExecutor):
+    """Its workers end once their successors have been made ready for, or after many looks."""
+
+    def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> FakeExecution:
+        execution = super().start(run_dir, attempt, place)
+        execution.looks = -10
+        return execution
+
+
+def test_the_next_run_is_made_ready_for_and_the_last_one_has_none(queue: RunQueue, at_once: None) -> None:
+    enqueue(queue, "a", "b", "c")
+    executor = _Slow()
+    work(queue, executor)
+    assert list(dict.fromkeys(executor.ahead)) == [("0002-b", WHOLE_MACHINE), ("0003-c", WHOLE_MACHINE)]
+    assert executor.num_discarded > 1  # while the last one was at work, and at the end
+
+
+def test_nothing_is_made_ready_while_a_run_begins(queue: RunQueue) -> None:
+    enqueue(queue, "a", "b")
+    executor = _Slow()
+    work(queue, executor)
+    assert executor.ahead == []
+
+
+@pytest.mark.parametrize("why", ["paused", "later", "held"])
+def test_nothing_is_made_ready_for_what_may_not_start(queue: RunQueue, at_once: None, why: str) -> None:
+    enqueue(queue, "a", "b")
+    executor = _Slow()
+    told: list[str] = []
+
+    def tick() -> None:
+        if not told and queue.rows()[0].state == "running":
+            told.append(why)
+            executor.ahead.clear()
+            if why == "paused":
+                queue.pause("for now")
+            elif why == "held":
+                control.hold(queue, queue.rows_in("queued"))
+            else:
+                queue._db.execute("UPDATE runs SET not_before = ? WHERE state = 'queued'", (time.time() + 1000,))
+        elif queue.rows()[0].state != "running":
+            stop.level = 1
+
+    stop = StopRequest()
+    work(queue, executor, stop=stop, on_tick=tick)
+    assert told
+    assert executor.ahead == []
+    assert queue.first_due() is None
+
+
+def test_what_was_made_ready_goes_when_the_queue_stops(queue: RunQueue, at_once: None) -> None:
+    enqueue(queue, "a", "b")
+    executor, stop = FakeExecutor(waits=True), StopRequest()
+    order: list[str] = []
+
+    def tick() -> None:
+        if executor.ahead and not stop.level:
+            stop.level = 1
+            executor.num_discarded = 0
+            executor.ahead.clear()
+        elif stop.level:
+            order.append("discarded" if executor.num_discarded else "not yet")
+            executor.executions[0].waits = not executor.num_discarded
+
+    work(queue, executor, stop=stop, on_tick=tick)
+    assert order[-1] == "discarded"
+    assert executor.ahead == []

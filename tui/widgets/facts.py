@@ -84,6 +84,7 @@ def _data(view: RunView) -> list[list[Piece]]:
             ("classes", printable(", ".join(started.class_names))),
             ("speed", _speed(view)),
             ("device", printable(started.device)),
+            ("memory", f"by {printable(started.allocator)}" if started.allocator not in ("", "system") else ""),
             ("versions", printable(joined([f"{name} {number}" for name, number in started.versions.items()], ", "))),
         ]
     told = [[(f"  {name:<10}", "muted"), (value, "text")] for name, value in facts if value]

@@ -79,7 +79,7 @@ def test_a_workers_input_ends_with_its_supervisor(run_dir: RunDir) -> None:
     execution = ready(run_dir, "import sys, signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True);"
                                "sys.stdin.read(); sys.exit(5)")
     assert execution.poll() is None
-    execution._orders.close()  # as the kernel does when the supervisor dies
+    execution._link.close_lifeline()  # as the kernel does when the supervisor dies
     assert end_of(execution) == 5
 
 

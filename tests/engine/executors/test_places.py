@@ -6,7 +6,8 @@ import pytest
 
 from engine.errors import QueueError
 from engine.executors import WHOLE_MACHINE, Place
-from engine.executors.places import make_places, num_cores
+from engine.executors.places import make_places
+from engine.machine import num_cores
 
 
 @pytest.fixture(autouse=True)
