@@ -60,8 +60,7 @@ _WORDS = {
     "optimizer": "optimizer",
 }
 _REST_WORDS = {
-    "": "the rest", "forward": "anchors, matching, losses", "forward/rpn": "anchors, choosing, losses",
-    "forward/roi": "sampling, losses",
+    "": "the rest", "forward/rpn": "anchors, choosing, losses", "forward/roi": "sampling, losses",
 }
 _CROWDED = 1.3
 
@@ -123,6 +122,12 @@ def modules_of(detector: Detector) -> dict[str, nn.Module]:
     }
 
 
+def _rest_words(detector: Detector) -> dict[str, str]:
+    """What a part does beside what is within it."""
+    own = "the rest" if isinstance(detector.network, FasterRCNN) else "anchors, matching, losses"
+    return {**_REST_WORDS, "forward": own}
+
+
 class Profiler:
     """A recipe's training, taken apart.
 
@@ -172,7 +177,8 @@ class Profiler:
             allocator=allocator.name, num_threads=torch.get_num_threads(), num_cores=num_cores(),
             num_workers=state.stream.num_workers, batch_size=state.batch_size,
             micro_batch_size=state.stepper.micro_batch_size, input_size=(model.input_min_size, model.input_max_size),
-            num_steps=num_steps, steps_s=tuple(steps_s), parts=tuple(with_rests(seconds, _WORDS, _REST_WORDS)),
+            num_steps=num_steps, steps_s=tuple(steps_s),
+            parts=tuple(with_rests(seconds, _WORDS, _rest_words(state.detector))),
             loading=loading,
             epoch=Epoch(
                 num_steps=state.steps_per_epoch, training_s=state.steps_per_epoch * seconds[""],
