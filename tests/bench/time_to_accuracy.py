@@ -5,7 +5,8 @@ weights: with the settings of recipes/custom-mobilenet-cpu.toml, or with `--like
 torchvision's widths, so that one sees how much is speed and how much is recipe. After each epoch the model that the
 run would keep then, chosen on the validation photos, is measured on the test photos; nothing is chosen by those.
 Minutes are processor time over threads, as in `tests.bench.lesson_script`. All that training does beside training
-counts (reading the dataset, validation, checkpoints); measuring the test photos doesn't.
+counts (reading the dataset, validation, checkpoints); measuring the test photos doesn't. `--slice` ends the command
+after so many minutes of the clock; given again, it goes on from the run's checkpoint.
 
 `plot` draws such curves and the lesson's, and tells the ratio:
 `... plot OUT.png --lesson LESSON.jsonl "engine, its recipe"=A.jsonl`.
@@ -25,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.recipe.load import load_recipes
-from engine.recipe.schema import Recipe
+from engine.recipe.schema import Hardware, Recipe
 from engine.rundir import RunDir
-from tests.bench.table.environment import worker_environment
+from tests.bench.table.environment import found_allocator, worker_environment
 from tests.builders import REPOSITORY, fill_run_dir
 
 Curve = list[dict[str, Any]]
@@ -79,64 +80,66 @@ num_workers = 0
         return loaded.recipe
 
 
-def train(recipe: Recipe, test: Recipe, curve_path: Path, minutes: float) -> None:
-    """Train in this process; a line an epoch in `curve_path`, each with the test figures of the model kept by then.
+def train(recipe: Recipe, test: Recipe, run: Path, minutes: float, slice_minutes: float) -> None:
+    """Train in this process; a line an epoch in `curve.jsonl`, with the test figures of the model kept by then.
 
     Args:
         recipe: What to train.
         test: The same with the test photos.
-        curve_path: As the lesson's script writes it.
+        run: The run's folder; what lies there is gone on with.
         minutes: Of training, after which it stops.
+        slice_minutes: Of the clock, after which it stops for now.
     """
     import torch
 
-    from engine.events import EventLog
+    from engine.events import EventLog, rewind
     from engine.models import build_detector
-    from engine.models.checkpoint import load_checkpoint
+    from engine.models.checkpoint import load_checkpoint, load_newest
+    from engine.models.speed import prepared
     from engine.training.trainer import train as train_run
     from tests.bench.lesson_script import cores_s, measure
 
+    curve_path, spent_path = run / "curve.jsonl", run / "spent.json"
+    spent: dict[str, float] = json.loads(spent_path.read_text()) if spent_path.exists() else {"minutes": 0, "epochs": 0}
     begun, clock_begun = cores_s(), time.monotonic()
-    measured_s = measured_clock_s = 0.0
-    stamps: dict[str, int] = {"last": 0, "best": 0}
-    figures: dict[str, float | None] = {}
-    num_epochs = 0
+    measured_s = 0.0
+    stamp = 0
 
     def trained_s() -> float:
-        return cores_s() - begun - measured_s
+        return 60 * spent["minutes"] + cores_s() - begun - measured_s
 
-    with tempfile.TemporaryDirectory() as folder:
-        run_dir = fill_run_dir(RunDir(Path(folder) / "run"), recipe)
+    run_dir = RunDir(run)
+    if not run_dir.resolved.exists():
+        fill_run_dir(run_dir, recipe)
+    resume_from, _ = load_newest(run_dir.last_checkpoint)
+    rewind(run_dir.events, resume_from["events_bytes"] if resume_from else 0)
 
-        def look() -> None:
-            """After an epoch, measure what the run would keep; its time is taken off."""
-            nonlocal measured_s, measured_clock_s, num_epochs
-            last = run_dir.last_checkpoint
-            if not last.exists() or last.stat().st_mtime_ns == stamps["last"]:
-                return
-            trained, clock = trained_s(), time.monotonic()
-            stamps["last"] = last.stat().st_mtime_ns
-            if load_checkpoint(last)["num_measured"] > num_epochs:
-                num_epochs += 1
-                best = run_dir.best_checkpoint
-                if best.stat().st_mtime_ns != stamps["best"]:
-                    stamps["best"] = best.stat().st_mtime_ns
-                    with torch.random.fork_rng():
-                        state = load_checkpoint(best)["model"]
-                        found = measure(build_detector(test.model, test.classes.names, state), test)
-                    figures.update(ap=found.ap, ap50=found.ap50)
-                line = {"epoch": num_epochs, "minutes": round(trained / 60, 3),
-                        "clock_s": round(clock - clock_begun - measured_clock_s, 1), **figures}
-                print(line, flush=True)
-                with curve_path.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-            measured_s += trained_s() - trained
-            measured_clock_s += time.monotonic() - clock
+    def look() -> None:
+        """After an epoch, measure what the run would keep; its time is taken off."""
+        nonlocal measured_s, stamp
+        last = run_dir.last_checkpoint
+        if not last.exists() or last.stat().st_mtime_ns == stamp:
+            return
+        trained, stamp = trained_s(), last.stat().st_mtime_ns
+        num_epochs = load_checkpoint(last)["num_measured"]
+        if num_epochs > spent["epochs"]:
+            spent["epochs"] = num_epochs
+            with torch.random.fork_rng():
+                state = load_checkpoint(run_dir.best_checkpoint)["model"]
+                detector = build_detector(test.model, test.classes.names, state)
+                figures = measure(prepared(detector, Hardware(precision="fp32"), torch.device("cpu")), test)
+            line = {"epoch": num_epochs, "minutes": round(trained / 60, 3), "ap": figures.ap, "ap50": figures.ap50}
+            print(line, flush=True)
+            with curve_path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        measured_s += trained_s() - trained
 
-        with EventLog(run_dir.events) as events:
-            train_run(
-                recipe, run_dir, events, heartbeat=look, stop_requested=lambda: trained_s() >= 60 * minutes
-            )
+    def stop() -> bool:
+        return trained_s() >= 60 * minutes or time.monotonic() - clock_begun >= 60 * slice_minutes
+
+    with EventLog(run_dir.events) as events:
+        train_run(recipe, run_dir, events, resume_from=resume_from, heartbeat=look, stop_requested=stop)
+    spent_path.write_text(json.dumps({"minutes": trained_s() / 60, "epochs": spent["epochs"]}))
 
 
 def minutes_to(curve: Curve, ap50: float) -> float | None:
@@ -152,7 +155,7 @@ def plot(lesson: Curve, others: dict[str, Curve], out: Path, cores: str) -> None
     from matplotlib import pyplot as plt
 
     target = max(point["ap50"] for point in lesson)
-    whole = lesson[-1]["minutes"]
+    whole = minutes_to(lesson, target) or 0.0
     figure, axes = plt.subplots(figsize=(8, 4.5), dpi=150)
     axes.axhline(target, color="0.6", linestyle="--", linewidth=1)
     axes.annotate(
@@ -166,10 +169,10 @@ def plot(lesson: Curve, others: dict[str, Curve], out: Path, cores: str) -> None
         at = minutes_to(curve, target)
         told = f": there after {at:.1f} min, {whole / at:.1f} times as soon" if at else ": not there"
         label = name + told if name in others else name
-        print(f"{name}{told} (of {whole:.1f} min)")
+        print(f"{name}{told}")
         axes.plot([point["minutes"] for point in curve], [point["ap50"] for point in curve],
                   color=colour, marker=marker, markersize=4, linewidth=1.6, label=label)
-    axes.set_xlabel(f"minutes of training, {cores}")
+    axes.set_xlabel(f"minutes of training {cores}")
     axes.set_ylabel("AP50 on the 72 test photos")
     axes.set_xlim(left=0)
     axes.set_ylim(top=1.0)
@@ -187,7 +190,7 @@ def read_curve(path: Path) -> Curve:
 
 def _train_command(arguments: argparse.Namespace) -> None:
     if not os.environ.get(_CHILD):  # a worker's environment has to be there when the process begins
-        environment = {**os.environ, **worker_environment(), _CHILD: "1"}
+        environment = {**os.environ, **worker_environment(), **found_allocator()[1], _CHILD: "1"}
         raise SystemExit(subprocess.run(
             [sys.executable, "-m", "tests.bench.time_to_accuracy", *sys.argv[1:]], env=environment, check=False
         ).returncode)
@@ -197,8 +200,7 @@ def _train_command(arguments: argparse.Namespace) -> None:
     test = recipe.model_copy(update={"dataset": recipe.dataset.model_copy(
         update={"test": type(recipe.dataset.train).model_validate(folders)}
     )})
-    arguments.curve.unlink(missing_ok=True)
-    train(recipe, test, arguments.curve, arguments.minutes)
+    train(recipe, test, arguments.run.resolve(), arguments.minutes, arguments.slice)
 
 
 def main() -> None:
@@ -207,15 +209,16 @@ def main() -> None:
     training = commands.add_parser("train")
     training.add_argument("data", type=Path, help="a folder with train, val and test")
     training.add_argument("--weights", type=Path, required=True)
-    training.add_argument("--curve", type=Path, required=True, help="gets a line of JSON an epoch; written anew")
-    training.add_argument("--minutes", type=float, default=10)
+    training.add_argument("--run", type=Path, required=True, help="a folder; its curve.jsonl gets a line an epoch")
+    training.add_argument("--minutes", type=float, default=12, help="of training")
+    training.add_argument("--slice", type=float, default=1e6, help="minutes of the clock after which it stops for now")
     training.add_argument("--like-lesson", action="store_true")
     training.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe")
     plotting = commands.add_parser("plot")
     plotting.add_argument("out", type=Path)
     plotting.add_argument("--lesson", type=Path, required=True)
     plotting.add_argument("curves", nargs="+", help="NAME=FILE")
-    plotting.add_argument("--cores", default="of one core", help="what the minutes are of, in words")
+    plotting.add_argument("--cores", default="on one core", help="what the minutes are of, in words")
     arguments = parser.parse_args()
     if arguments.command == "train":
         _train_command(arguments)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
+import os
 
+from engine.allocator import choose
 from engine.executors.local import _WORKER_ENVIRONMENT
-
-# Where dlopen finds them on most systems.
-_ALLOCATORS = {"tcmalloc": "libtcmalloc_minimal.so.4", "jemalloc": "libjemalloc.so.2"}
 
 
 def worker_environment() -> dict[str, str]:
-    """What engine sets for a training process."""
-    return dict(_WORKER_ENVIRONMENT)
+    """What engine sets for a training process, but for the allocator."""
+    return {name: value for name, value in _WORKER_ENVIRONMENT.items() if name not in os.environ}
 
 
 def found_allocator() -> tuple[str, dict[str, str]]:
-    """The allocator to compare with, and what of the environment makes a process use it; "" where there is none."""
-    for name, library in _ALLOCATORS.items():
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            continue
-        return name, {"LD_PRELOAD": library, "TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD": str(2**50)}
-    return "", {}
+    """The allocator that engine would take, and what of the environment makes a process use it; "" for the system's."""
+    allocator = choose("auto")
+    return ("", {}) if not allocator.library else (allocator.name, allocator.environment(os.environ))
