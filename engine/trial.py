@@ -23,6 +23,7 @@ from engine.errors import DataError, has_errors
 from engine.forecast import Doing, Figures, step_pace
 from engine.models import build_detector
 from engine.models.detector import pick_device
+from engine.models.precision import pick_precision
 from engine.models.speed import prepared
 from engine.opening import Openings
 from engine.recipe.schema import Recipe
@@ -215,7 +216,7 @@ class Trial:
         self.num_steps += 1
         for batch in micro_batches:
             on_device = batch.to(self.device)
-            precision = self.recipe.hardware.precision
+            precision = pick_precision(self.recipe.hardware.precision, self.device)
             losses = self.detector.losses(on_device.images, on_device.targets, precision)
             total = torch.stack(list(losses.values())).sum()
             if not torch.isfinite(total):

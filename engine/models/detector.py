@@ -21,6 +21,7 @@ from torchvision.ops import box_iou
 
 from engine.catalogue import Family
 from engine.errors import EngineError
+from engine.models.precision import computing_in
 from engine.models.rows import BACKGROUND
 from engine.recipe.schema import Precision
 
@@ -71,7 +72,12 @@ class Detector(nn.Module):
         network: The torchvision model; its `state_dict` is what checkpoints hold, under
             torchvision's own names.
         class_names: The classes, without background.
+
+    Attributes:
+        detect_precision: Number format of the convolutions and products when detecting.
     """
+
+    detect_precision: Precision = "fp32"
 
     def __init__(self, network: Network, class_names: Sequence[str]) -> None:
         super().__init__()
@@ -94,8 +100,7 @@ class Detector(nn.Module):
         With "bf16" or "fp16", convolutions and matrix products are computed in that format; everything
         about boxes stays in float32, for bfloat16 can't tell pixels apart beyond 256.
         """
-        dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-        with torch.autocast(images[0].device.type, dtype, enabled=precision != "fp32"):
+        with computing_in(precision, images[0].device):
             losses: dict[str, Tensor] = self.network(images, self._to_torchvision(targets))
         return {name: loss.float() for name, loss in losses.items()}
 
@@ -103,7 +108,9 @@ class Detector(nn.Module):
     def detect(self, images: list[Tensor]) -> list[Detection]:
         """Objects found in each image."""
         self.eval()
-        return self._from_torchvision(self.network(images))
+        with self._detecting(images[0].device):
+            found = self.network(images)
+        return self._from_torchvision(found)
 
     @torch.no_grad()
     def detect_with_losses(
@@ -119,11 +126,11 @@ class Detector(nn.Module):
         device = images[0].device
         sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         batch, scaled_targets = self.network.transform(images, self._to_torchvision(targets))
-        features = self.network.backbone(batch.tensors)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with self._detecting(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            features = self.network.backbone(batch.tensors)
             found, losses = _with_losses(self.network, batch, features, scaled_targets)
         found = self.network.transform.postprocess(found, batch.image_sizes, sizes)
-        return self._from_torchvision(found), losses
+        return self._from_torchvision(found), {name: loss.float() for name, loss in losses.items()}
 
     @torch.no_grad()
     def detect_batch(self, batch: ImageList, sizes: list[tuple[int, int]]) -> list[Detection]:
@@ -134,8 +141,12 @@ class Detector(nn.Module):
             sizes: (height, width) of each image before, in whose pixels boxes are told.
         """
         self.eval()
-        found = _found(self.network, batch, self.network.backbone(batch.tensors))
+        with self._detecting(batch.tensors.device):
+            found = _found(self.network, batch, self.network.backbone(batch.tensors))
         return self._from_torchvision(self.network.transform.postprocess(found, batch.image_sizes, sizes))
+
+    def _detecting(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        return computing_in(self.detect_precision, device)
 
     def _to_torchvision(self, targets: Sequence[Target]) -> list[dict[str, Tensor]]:
         return [{"boxes": target["boxes_xyxy"], "labels": target["labels"] + self._offset} for target in targets]

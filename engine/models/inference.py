@@ -16,35 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops.misc import FrozenBatchNorm2d
 
 from engine.models.detector import Detection, Detector
-
-_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
+from engine.models.folded_norm import fold_while_training, folding_pairs
 
 
 def make_ready(detector: Detector) -> None:
     """Change a detector in place so that it detects sooner; it can't be trained or saved afterwards."""
     detector.eval().requires_grad_(requires_grad=False)
-    _fold_norms(detector.network)
+    fold_while_training(detector.network, wanted=False)
+    for convolution, norm, parent, name in list(folding_pairs(detector.network)):
+        _fold(convolution, norm)
+        setattr(parent, name, nn.Identity())
     if next(detector.parameters()).device.type != "mps":  # slower there
         detector.to(memory_format=torch.channels_last)
-
-
-def _fold_norms(module: nn.Module) -> None:
-    """Give each convolution the normalisation that follows it; torchvision registers them in that order."""
-    before: nn.Module | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, _NORMS) and isinstance(before, nn.Conv2d) and _fits(before, child):
-            _fold(before, child)
-            setattr(module, name, nn.Identity())
-        else:
-            _fold_norms(child)
-        before = child
-
-
-def _fits(convolution: nn.Conv2d, norm: Any) -> bool:
-    return norm.running_mean is not None and len(norm.running_mean) == convolution.out_channels
 
 
 def _fold(convolution: nn.Conv2d, norm: Any) -> None:
@@ -53,7 +38,7 @@ def _fold(convolution: nn.Conv2d, norm: Any) -> None:
     )
 
 
-def prepared(detector: Detector, pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
+def prepared_picture(detector: Detector, pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
     """A picture resized and normalised as the detector's own transform does it.
 
     Normalised after resizing: both are linear, so the result is the same but for rounding, and a large photo isn't
@@ -84,7 +69,7 @@ def detect_prepared(
 
     Args:
         detector: On the images' device.
-        images: From `prepared`; best of one shape, for smaller ones are filled up.
+        images: From `prepared_picture`; best of one shape, for smaller ones are filled up.
         sizes: (height, width) of each picture before.
     """
     transform = detector.network.transform

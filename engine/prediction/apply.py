@@ -14,7 +14,7 @@ from engine.evaluation.drawing import DrawnBoxes
 from engine.evaluation.predict import Predictor
 from engine.models import Detection
 from engine.models.detector import to_cpu
-from engine.models.inference import detect_prepared, make_ready, prepared
+from engine.models.inference import detect_prepared, make_ready, prepared_picture
 from engine.prediction.choices import Choices, unknown_classes
 from engine.prediction.tiles import Tile, merged, tiles_of
 
@@ -67,7 +67,7 @@ class Applier:
 
     def _detect(self, crops: Sequence[Pixels]) -> list[DrawnBoxes]:
         detector, device = self.predictor.detector, self.predictor.device
-        images = [prepared(detector, crop, device) for crop in crops]
+        images = [prepared_picture(detector, crop, device) for crop in crops]
         by_shape: dict[torch.Size, list[int]] = defaultdict(list)
         for place, image in enumerate(images):
             by_shape[image.shape].append(place)

@@ -11,7 +11,7 @@ from pydantic import Field
 from engine.recipe.sections.base import ContradictionError, Fault, Section
 from engine.recipe.sections.dataset import Classes, Dataset, SplitName, SplitPaths
 from engine.recipe.sections.model import WEIGHTS_WORDS, Model
-from engine.recipe.sections.running import Hardware, Precision, Previews, Queue, Recovery, Tracking
+from engine.recipe.sections.running import AskedPrecision, Hardware, Precision, Previews, Queue, Recovery, Tracking
 from engine.recipe.sections.training import (
     Augmentation,
     EarlyStopping,
@@ -23,9 +23,9 @@ from engine.recipe.sections.training import (
 )
 
 __all__ = [
-    "WEIGHTS_WORDS", "Augmentation", "Classes", "ContradictionError", "Dataset", "EarlyStopping", "Evaluation",
-    "Fault", "Hardware", "Metric", "Model", "Optimizer", "Precision", "Previews", "Queue", "Recipe", "Recovery",
-    "Schedule", "Section", "SplitName", "SplitPaths", "Tracking", "Training",
+    "WEIGHTS_WORDS", "AskedPrecision", "Augmentation", "Classes", "ContradictionError", "Dataset", "EarlyStopping",
+    "Evaluation", "Fault", "Hardware", "Metric", "Model", "Optimizer", "Precision", "Previews", "Queue", "Recipe",
+    "Recovery", "Schedule", "Section", "SplitName", "SplitPaths", "Tracking", "Training",
 ]
 
 

@@ -25,6 +25,7 @@ from engine.machine import num_cores
 from engine.models import build_detector
 from engine.models.checkpoint import Content, save_checkpoint
 from engine.models.detector import pick_device
+from engine.models.precision import pick_precision
 from engine.models.speed import prepared
 from engine.recipe.schema import Recipe
 from engine.rundir import RunDir
@@ -86,12 +87,13 @@ class RunState:
         state = resume_from["model"] if resume_from else None
         self.detector = prepared(build_detector(recipe.model, self.class_names, state), recipe.hardware, self.device)
         self.optimizer = build_optimizer(self.detector, recipe.optimizer)
-        self.scaler = make_scaler(recipe.hardware.precision, self.device)
+        self.precision = pick_precision(recipe.hardware.precision, self.device)
+        self.scaler = make_scaler(self.precision, self.device)
         decay = recipe.training.ema_decay
         self.average = WeightAverage(self.detector.network, decay) if decay else None
         sizes = (micro_batch_size, recipe.training.micro_batch_size, self.batch_size)
         self.stepper = Stepper(
-            self.detector, self.optimizer, self.scaler, device=self.device, precision=recipe.hardware.precision,
+            self.detector, self.optimizer, self.scaler, device=self.device, precision=self.precision,
             clip_grad_norm=recipe.training.clip_grad_norm, exploding_loss=recipe.recovery.exploding_loss,
             micro_batch_size=min(size for size in sizes if size is not None), on_halved=self.tell_halved,
         )

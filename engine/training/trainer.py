@@ -228,7 +228,7 @@ class _Trainer(RunState):
             path = save_bundle(
                 self.run_dir, step=self.step, epoch=self.epoch, detector=self.detector, batch=batch,
                 image_paths=list(images), random=before.random, losses=figures.losses, lr=lr,
-                precision=self.recipe.hardware.precision, micro_batch_size=self.stepper.micro_batch_size,
+                precision=self.precision, micro_batch_size=self.stepper.micro_batch_size,
             )
             replay = self.run_dir.relative(path) if path else ""
         proven = alone if len(alone) < len(batch) else []

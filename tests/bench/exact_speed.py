@@ -22,7 +22,9 @@ from engine.models.detector import Detector, Target
 from engine.models.speed import prepared
 from engine.recipe.schema import Hardware, Model
 
-PLAIN = Hardware(sparse_pooling=False, sampled_proposals=False, channels_last=False)
+PLAIN = Hardware(
+    sparse_pooling=False, sampled_proposals=False, channels_last=False, folded_norm=False, pyramid_in_place=False
+)
 WAYS = {
     "torchvision": PLAIN,
     "sparse_pooling": PLAIN.model_copy(update={"sparse_pooling": True}),

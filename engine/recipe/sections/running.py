@@ -11,6 +11,7 @@ from engine.allocator import Wanted
 from engine.recipe.sections.base import Fault, Section, refuse
 
 Precision = Literal["fp32", "bf16", "fp16"]
+AskedPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class Previews(Section):
@@ -100,9 +101,10 @@ class Hardware(Section):
     """"auto" takes cuda, then mps, then cpu; or name one, such as "cuda:1"."""
     num_workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = "auto"
     """Processes that load images. "auto" looks at the machine."""
-    precision: Precision = "fp32"
-    """Number format of the convolutions and products while training; the short ones are faster where the chip has
-    them. "fp16" scales the loss so that small gradients survive."""
+    precision: AskedPrecision = "fp32"
+    """Number format of the convolutions and products; the short ones are faster where the chip has them. "auto" takes
+    bf16 where it has (CPUs with AMX or AVX-512 units for it, GPUs from Ampere on), else fp32. With bf16, validation
+    is computed in it too. "fp16" scales the loss so that small gradients survive."""
     memory_limit_gb: Annotated[float, Field(ge=0.5, le=10_000)] | None = None
     """Memory that the run may take, in 10^9 bytes; the device's where there is one. Left out: all there is."""
     allocator: Wanted = "auto"
@@ -114,3 +116,7 @@ class Hardware(Section):
     """On a CPU, pool Faster R-CNN's boxes as one sparse product instead of torchvision's loops; the same values."""
     sampled_proposals: bool = True
     """On a CPU, follow the proposal loss of Faster R-CNN back from the sampled anchors only; the same gradients."""
+    folded_norm: bool = True
+    """On a CPU, let convolutions do the normalisation after them where its statistics are fixed; the same values."""
+    pyramid_in_place: bool = True
+    """On a CPU, add the coarse maps of the feature pyramid into the fine ones where they lie; the same values."""

@@ -12,7 +12,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 
 from engine.catalogue import ARCHS
 from engine.models import Detector, build_detector
-from engine.models.inference import detect_prepared, make_ready, prepared
+from engine.models.inference import detect_prepared, make_ready, prepared_picture
 from tests.engine.models.builders import FAMILIES, confident, model
 
 # One of each way in which torchvision writes down a convolution and its normalisation.
@@ -69,7 +69,7 @@ def test_a_picture_is_prepared_as_the_network_would(size: tuple[int, int]) -> No
     batch, _ = detector.network.transform([image])
     [(height, width)] = batch.image_sizes
     torch.testing.assert_close(
-        prepared(detector, pixels, CPU), batch.tensors[0, :, :height, :width], rtol=1e-4, atol=1e-5
+        prepared_picture(detector, pixels, CPU), batch.tensors[0, :, :height, :width], rtol=1e-4, atol=1e-5
     )
 
 
@@ -79,7 +79,7 @@ def test_prepared_pictures_hold_the_same_objects(arch: str) -> None:
     pictures = [np.random.default_rng(seed).integers(0, 256, (60, 80, 3), dtype=np.uint8) for seed in range(2)]
     images = [torch.from_numpy(pixels).permute(2, 0, 1).float() / 255 for pixels in pictures]
     wanted = detector.detect(images)
-    found = detect_prepared(detector, [prepared(detector, pixels, CPU) for pixels in pictures], [(60, 80)] * 2)
+    found = detect_prepared(detector, [prepared_picture(detector, pixels, CPU) for pixels in pictures], [(60, 80)] * 2)
     assert sum(len(one["scores"]) for one in wanted) > 0
     for one, other in zip(found, wanted, strict=True):
         # The surest: of those near the least score that is told, rounding decides which are.

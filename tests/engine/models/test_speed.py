@@ -20,6 +20,9 @@ from engine.recipe.schema import Hardware, Model
 
 CPU = torch.device("cpu")
 NAMES = ("mug", "laptop", "keyboard")
+PLAIN = Hardware(
+    channels_last=False, sparse_pooling=False, sampled_proposals=False, folded_norm=False, pyramid_in_place=False
+)
 
 
 @pytest.fixture(autouse=True)
@@ -206,10 +209,9 @@ def assert_same_step(
 def test_a_step_equals_torchvisions(counts: tuple[int, ...]) -> None:
     detector = small_detector()
     batch = a_batch(*counts)
-    plain = Hardware(sparse_pooling=False, sampled_proposals=False, channels_last=False)
-    expected = losses_and_gradients(prepared(detector, plain, CPU), batch)
-    for one in ("sparse_pooling", "sampled_proposals"):
-        found = losses_and_gradients(prepared(detector, plain.model_copy(update={one: True}), CPU), batch)
+    expected = losses_and_gradients(prepared(detector, PLAIN, CPU), batch)
+    for one in ("sparse_pooling", "sampled_proposals", "pyramid_in_place"):
+        found = losses_and_gradients(prepared(detector, PLAIN.model_copy(update={one: True}), CPU), batch)
         assert_same_step(found, expected)
 
 
@@ -221,8 +223,7 @@ def test_a_step_equals_torchvisions(counts: tuple[int, ...]) -> None:
 def test_a_step_of_every_kind_equals_torchvisions(arch: str) -> None:
     detector = small_detector(arch)
     batch = a_batch(3, 5)
-    plain = Hardware(sparse_pooling=False, sampled_proposals=False, channels_last=False)
-    expected = losses_and_gradients(prepared(detector, plain, CPU), batch)
+    expected = losses_and_gradients(prepared(detector, PLAIN, CPU), batch)
     found = losses_and_gradients(prepared(detector, Hardware(channels_last=False), CPU), batch)
     assert_same_step(found, expected, tolerance=1e-2)  # batch statistics make much of little
 
@@ -230,10 +231,9 @@ def test_a_step_of_every_kind_equals_torchvisions(arch: str) -> None:
 def test_every_parameter_of_the_head_learns_in_bfloat16() -> None:
     detector = small_detector()
     batch = a_batch(3, 4)
-    plain = Hardware(sparse_pooling=False, sampled_proposals=False, channels_last=False)
-    _, expected = losses_and_gradients(prepared(detector, plain, CPU), batch, "bf16")
+    _, expected = losses_and_gradients(prepared(detector, PLAIN, CPU), batch, "bf16")
     _, found = losses_and_gradients(
-        prepared(detector, Hardware(channels_last=False, sparse_pooling=False), CPU), batch, "bf16"
+        prepared(detector, PLAIN.model_copy(update={"sampled_proposals": True}), CPU), batch, "bf16"
     )
     heads = [name for name in expected if ".rpn." in name]
     assert len(heads) == 6
