@@ -19,6 +19,7 @@ from engine.data.loading import Batch
 from engine.data.order import EpochOrder
 from engine.errors import Problem, Where
 from engine.models.detector import Detector
+from engine.models.precision import pick_precision
 from engine.recipe.schema import Recipe, Recovery
 from engine.training.memory import OutOfMemory, is_out_of_memory
 from engine.training.optim import build_optimizer, set_lr, set_training_mode
@@ -109,7 +110,7 @@ class Openings:
         """Steps until they went well for long enough, or as many in a row were discarded as training bears."""
         torch.manual_seed(recipe.training.seed)
         optimizer = build_optimizer(self.detector, recipe.optimizer)
-        precision = recipe.hardware.precision
+        precision = pick_precision(recipe.hardware.precision, self.device)
         stepper = Stepper(
             self.detector, optimizer, make_scaler(precision, self.device), device=self.device, precision=precision,
             clip_grad_norm=recipe.training.clip_grad_norm, exploding_loss=recipe.recovery.exploding_loss,

@@ -173,7 +173,7 @@ class Profiler:
             save_checkpoint(self._run_dir.last_checkpoint, state.state())
         allocator = in_use()
         profile = Profile(
-            recipe=recipe.name, arch=model.arch, device=device_name(self._device), precision=recipe.hardware.precision,
+            recipe=recipe.name, arch=model.arch, device=device_name(self._device), precision=state.precision,
             allocator=allocator.name, num_threads=torch.get_num_threads(), num_cores=num_cores(),
             num_workers=state.stream.num_workers, batch_size=state.batch_size,
             micro_batch_size=state.stepper.micro_batch_size, input_size=(model.input_min_size, model.input_max_size),
@@ -237,7 +237,7 @@ class Profiler:
             with clock.of("transfer"):
                 on_device = part.to(self._device)
             with clock.of("forward"):
-                losses = state.detector.losses(on_device.images, on_device.targets, self._recipe.hardware.precision)
+                losses = state.detector.losses(on_device.images, on_device.targets, state.precision)
                 total = torch.stack(list(losses.values())).sum()
             with clock.of("backward"):
                 backward(total * (len(part) / len(batch)), self._scaler)
