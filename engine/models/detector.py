@@ -187,10 +187,11 @@ def _with_losses(network: Network, batch: Any, features: Any, targets: Any) -> t
 
 
 def _rcnn_heads(network: Any, batch: Any, features: Any, targets: Any) -> tuple[Any, dict[str, Tensor]]:
-    with _loss_mode(network.rpn), _loss_mode(network.roi_heads):
-        proposals, rpn_losses = network.rpn(batch, features, targets)
-        _, box_losses = network.roi_heads(features, proposals, batch.image_sizes, targets)
-    return _found(network, batch, features), {**rpn_losses, **box_losses}
+    with _computed_once(network.rpn.head):
+        with _loss_mode(network.rpn), _loss_mode(network.roi_heads):
+            proposals, rpn_losses = network.rpn(batch, features, targets)
+            _, box_losses = network.roi_heads(features, proposals, batch.image_sizes, targets)
+        return _found(network, batch, features), {**rpn_losses, **box_losses}
 
 
 def _ssd_results(network: Any, batch: Any, outputs: Any, anchors: Any, targets: Any) -> tuple[Any, dict[str, Tensor]]:
@@ -241,6 +242,23 @@ def _loss_mode(head: nn.Module) -> Iterator[None]:
         yield
     finally:
         head.training = False
+
+
+@contextlib.contextmanager
+def _computed_once(layer: nn.Module) -> Iterator[None]:
+    """Have a layer that is called again and again with the same inputs compute once."""
+    compute, kept = layer.forward, list[Any]()
+
+    def remembered(inputs: Any) -> Any:
+        if not kept:
+            kept.append(compute(inputs))
+        return kept[0]
+
+    layer.forward = remembered
+    try:
+        yield
+    finally:
+        del layer.forward
 
 
 # --- everything about boxes in float32 ---

@@ -1,11 +1,11 @@
-"""Box pooling on the CPU as one sparse product over the rows of all pyramid levels.
+"""Box pooling on the CPU as a sparse product over the rows of each pyramid level.
 
 RoIAlign is linear in the feature maps: a bin of a box is a weighted sum of at most sixteen of their
 rows (four samples, four neighbours each). torchvision's CPU kernel walks them channel by channel, and
 backwards in a single thread; `embedding_bag` over channels-last rows does the same sums in parallel,
 and the gradient is the same product with the transposed matrix. Values equal torchvision's up to the
-order of summation. Whatever isn't a plain CPU computation (another device, tracing, sampling by box
-size) is torchvision's own.
+order of summation; sums are float32's for bfloat16 maps too. Whatever isn't a plain CPU computation
+(another device, tracing, sampling by box size) is torchvision's own.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ class SparseRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision h
             return pooled
         levels = self.map_levels(boxes) if len(maps) > 1 else torch.zeros(sum(map(len, boxes)), dtype=torch.int64)
         indices, weights = bins_as_rows(
-            [(int(one.shape[-2]), int(one.shape[-1])) for one in maps], len(boxes), boxes, levels, self.scales,
+            [(int(one.shape[-2]), int(one.shape[-1])) for one in maps], boxes, levels, self.scales,
             self.output_size, self.sampling_ratio,
         )
-        rows = torch.cat([one.permute(0, 2, 3, 1).reshape(-1, one.shape[1]) for one in maps]).float()
-        height, width = self.output_size
-        sums: Tensor = _SparseProduct.apply(rows, indices, weights)
-        return sums.view(len(levels), height, width, -1).permute(0, 3, 1, 2).to(maps[0].dtype)
+        places = [torch.where(levels == level)[0] for level in range(len(maps))]
+        # Where channels lie innermost already, these are the maps themselves.
+        rows = [one.permute(0, 2, 3, 1).reshape(-1, one.shape[1]) for one in maps]
+        sums: Tensor = _SparseProduct.apply(indices, weights, places, *rows)
+        return torch.unflatten(sums, 1, tuple(self.output_size)).permute(0, 3, 1, 2)
 
     def _applies(self, maps: Sequence[Tensor], boxes: Sequence[Tensor]) -> bool:
         return (
@@ -67,16 +68,15 @@ class SparseRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision h
 
 @torch.no_grad()
 def bins_as_rows(
-    sizes: Sequence[tuple[int, int]], num_images: int, boxes: Sequence[Tensor], levels: Tensor,
-    scales: Sequence[float], output_size: Sequence[int], sampling_ratio: int,
+    sizes: Sequence[tuple[int, int]], boxes: Sequence[Tensor], levels: Tensor, scales: Sequence[float],
+    output_size: Sequence[int], sampling_ratio: int,
 ) -> tuple[Tensor, Tensor]:
-    """Which rows of the feature maps each bin of each box is made of.
+    """Which rows of its level's feature map each bin of each box is made of.
 
-    Rows are counted over levels, then images, then places of a map, row by row.
+    Rows are counted over images, then places of a map, row by row.
 
     Args:
         sizes: Height and width of the maps of each level.
-        num_images: Images in a map.
         boxes: For each image (K, 4) xyxy in pixels.
         levels: (B,) the level of each box, B boxes in all.
         scales: Map pixels for one image pixel, of each level.
@@ -84,7 +84,7 @@ def bins_as_rows(
         sampling_ratio: Samples down and across in a bin; above 0.
 
     Returns:
-        (B * bins, samples * 4) int64 rows and float32 weights; weights of samples outside of the map are 0.
+        (B, bins, samples * 4) int64 rows and float32 weights; weights of samples outside of the map are 0.
 
     Source:
         torchvision's `roi_align_kernel.cpp`, `aligned=False`.
@@ -93,17 +93,14 @@ def bins_as_rows(
     scale = torch.tensor(scales, dtype=torch.float32, device=device)[levels]
     heights = torch.tensor([height for height, _ in sizes], device=device)[levels]
     widths = torch.tensor([width for _, width in sizes], device=device)[levels]
-    places = torch.tensor([height * width for height, width in sizes], device=device)
-    starts = (places * num_images).cumsum(0) - places * num_images
-    image = torch.repeat_interleave(torch.tensor([len(one) for one in boxes], device=device))
-    first_row = starts[levels] + image * places[levels]
+    first_row = torch.repeat_interleave(torch.tensor([len(one) for one in boxes], device=device)) * heights * widths
     scaled = torch.cat(list(boxes)).float() * scale[:, None]
     down, down_weights = _samples(scaled[:, 1], scaled[:, 3], heights, output_size[0], sampling_ratio)
     across, across_weights = _samples(scaled[:, 0], scaled[:, 2], widths, output_size[1], sampling_ratio)
     # (boxes, bins down, bins across, samples down, samples across)
     rows = (first_row[:, None, None] + down * widths[:, None, None])[:, :, None, :, None] + across[:, None, :, None, :]
     weights = down_weights[:, :, None, :, None] * across_weights[:, None, :, None, :] / sampling_ratio**2
-    return rows.flatten(0, 2).flatten(1), weights.flatten(0, 2).flatten(1)
+    return rows.flatten(1, 2).flatten(2), weights.flatten(1, 2).flatten(2)
 
 
 def _samples(
@@ -134,32 +131,54 @@ class _SparseProduct(torch.autograd.Function):
     """Weighted sums of rows; the gradient goes to the rows only, as boxes never get one here."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: Any, indices: Tensor, weights: Tensor, places: Sequence[Tensor], *rows: Tensor) -> Tensor:
         """Sum rows.
 
         Args:
             ctx: What backward needs.
-            rows: (R, C) float32.
-            indices: (S, E) rows of each sum.
-            weights: (S, E) float32.
+            indices: (B, bins, E) rows of each sum, of the box's level.
+            weights: (B, bins, E) float32.
+            places: Of each level the boxes that are pooled from it.
+            rows: Of each level (R, C).
 
         Returns:
-            (S, C).
+            (B, bins, C) in the rows' number format.
         """
-        ctx.save_for_backward(indices, weights)
-        ctx.num_rows = len(rows)
-        return embedding_bag(indices, rows, mode="sum", per_sample_weights=weights)
+        ctx.save_for_backward(indices, weights, *places)
+        ctx.num_rows = [len(level) for level in rows]
+        sums = rows[0].new_empty((*indices.shape[:2], rows[0].shape[1]))
+        for here, level in zip(places, rows, strict=True):
+            if len(here):
+                of_level = embedding_bag(
+                    indices[here].flatten(0, 1), level.float(), mode="sum",
+                    per_sample_weights=weights[here].flatten(0, 1),
+                )
+                sums[here] = of_level.view(len(here), *sums.shape[1:]).to(sums.dtype)
+        return sums
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """The product with the transposed matrix: entries sorted by row, as sums of the sums' gradients."""
-        indices, weights = ctx.saved_tensors
-        counted = weights.flatten().nonzero().flatten()
-        order = counted[torch.argsort(indices.flatten()[counted], stable=True)]
-        offsets = torch.zeros(ctx.num_rows, dtype=torch.int64)
-        offsets[1:] = torch.bincount(indices.flatten()[counted], minlength=ctx.num_rows).cumsum(0)[:-1]
-        sums = torch.div(order, indices.shape[1], rounding_mode="floor")
-        grad = embedding_bag(
-            sums, gradients[0].contiguous(), offsets, mode="sum", per_sample_weights=weights.flatten()[order]
-        )
-        return grad, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The product with the transposed matrix of each level."""
+        indices, weights, *places = ctx.saved_tensors
+        (gradient,) = gradients
+        found = [
+            _transposed_product(indices[here], weights[here], gradient[here], num_rows)
+            for here, num_rows in zip(places, ctx.num_rows, strict=True)
+        ]
+        return None, None, None, *found
+
+
+def _transposed_product(indices: Tensor, weights: Tensor, gradient: Tensor, num_rows: int) -> Tensor:
+    """(num_rows, C) gradients of rows: entries sorted by row, as sums of the sums' gradients."""
+    if not len(indices):
+        return gradient.new_zeros(num_rows, gradient.shape[-1])
+    rows, shares = indices.flatten(), weights.flatten()
+    counted = shares.nonzero().flatten()
+    order = counted[torch.argsort(rows[counted], stable=True)]
+    offsets = torch.zeros(num_rows, dtype=torch.int64)
+    offsets[1:] = torch.bincount(rows[counted], minlength=num_rows).cumsum(0)[:-1]
+    sums = torch.div(order, indices.shape[-1], rounding_mode="floor")
+    found = embedding_bag(
+        sums, gradient.flatten(0, 1).float(), offsets, mode="sum", per_sample_weights=shares[order]
+    )
+    return found.to(gradient.dtype)

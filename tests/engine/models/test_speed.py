@@ -8,13 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torchvision.models.detection._utils import Matcher
+from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.rpn import RegionProposalNetwork
-from torchvision.ops import MultiScaleRoIAlign, roi_align
+from torchvision.ops import MultiScaleRoIAlign, box_iou, roi_align
 
 from engine.models import build_detector
 from engine.models.detector import Detector, Target
 from engine.models.roi_pool import SparseRoIAlign
-from engine.models.sampled_rpn import SampledRPN, patches_at
+from engine.models.sampled_rpn import SampledRPN, matched_boxes, patches_at
 from engine.models.speed import prepared
 from engine.recipe.schema import Hardware, Model
 
@@ -160,6 +162,43 @@ def test_patches_are_what_a_convolution_sees() -> None:
     torch.testing.assert_close(by_patch, expected[shuffled], rtol=1e-5, atol=1e-5)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    boxes=st.lists(st.tuples(*[st.integers(-10, 60)] * 2, *[st.integers(0, 40)] * 2), max_size=6),
+    allowed=st.booleans(), seed=st.integers(0, 1000),
+)
+def test_anchors_answer_for_the_boxes_torchvision_says(
+    boxes: list[tuple[int, ...]], allowed: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    corners = torch.randint(-8, 60, (40, 2)).float()
+    anchors = torch.cat([corners, corners + torch.randint(1, 30, (40, 2))], dim=1)
+    theirs = torch.tensor([(x, y, x + width, y + height) for x, y, width, height in boxes]).float().reshape(-1, 4)
+    matcher = Matcher(0.5, 0.2, allow_low_quality_matches=allowed)
+    found = matched_boxes(theirs, anchors, matcher)
+    wanted = matcher(box_iou(theirs, anchors)) if len(boxes) else torch.full((40,), -1)
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "detecting"])
+def test_the_same_proposals_to_the_bit(training: bool) -> None:
+    detector = small_detector()
+    images, targets = a_batch(3, 0, 40)
+    found = []
+    for way in (PLAIN, PLAIN.model_copy(update={"sampled_proposals": True})):
+        network = prepared(detector, way, CPU).network.train(training)
+        assert isinstance(network, FasterRCNN)
+        with torch.no_grad():
+            torch.manual_seed(3)
+            batch, scaled = network.transform(images, [{"boxes": one["boxes_xyxy"]} for one in targets])
+            found.append(network.rpn(batch, network.backbone(batch.tensors), scaled))
+    (wanted, wanted_losses), (ours, losses) = found
+    assert all(torch.equal(one, other) for one, other in zip(ours, wanted, strict=True))
+    assert [len(one) > 10 for one in ours] == [True] * 3
+    assert losses == wanted_losses
+    assert bool(losses) == training
+
+
 def small_detector(arch: str = "fasterrcnn_mobilenet_v2_fpn", **settings: object) -> Detector:
     model = Model.model_validate(
         {"arch": arch, "weights": "none", "min_size": 96, "max_size": 128, "norm": "frozen", **settings}
@@ -255,6 +294,15 @@ def test_measuring_and_detecting_use_the_dense_head(monkeypatch: pytest.MonkeyPa
     detector.detect(images)
     with pytest.raises(AssertionError, match="sampled way"):
         detector.train().losses(images, targets)
+
+
+def test_measuring_runs_the_proposal_head_once() -> None:
+    detector = prepared(small_detector(), Hardware(), CPU)
+    calls: list[object] = []
+    detector.network.rpn.head.conv.register_forward_hook(lambda *_: calls.append(1))
+    for expected in (5, 10):  # levels
+        detector.detect_with_losses(*a_batch(2))
+        assert len(calls) == expected
 
 
 def test_settings_are_torchvisions() -> None:
