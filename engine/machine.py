@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import os
 import platform
 import re
@@ -89,11 +88,13 @@ def num_cores() -> int:
 
 def torch_without_cuda() -> str | None:
     """The version of an installed torch that was built for the CPU only; None for any other, or none."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - loads the parser of e-mails
+
     try:
-        version = importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:
+        found = version("torch")
+    except PackageNotFoundError:
         return None
-    return version if version.endswith("+cpu") else None
+    return found if found.endswith("+cpu") else None
 
 
 def available_memory_bytes() -> int:

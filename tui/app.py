@@ -224,6 +224,7 @@ class WatchApp(App[None]):
             return  # on the way out, the widgets go one by one
         self._choose()
         chosen = self._views.get(self._chosen) if self._chosen else None
+        self._main.call_after_refresh(self._feed.go_on)
         self._main.show(
             Scene(
                 self._fleet,

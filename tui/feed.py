@@ -19,7 +19,7 @@ from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, list_run_dirs, ru
 from tui.gauges import Gauges
 from tui.logtail import LogTail
 from tui.overseer import BoardChange, GaugesChange, Overseer
-from tui.recipes import RecipeReading, read_recipe
+from tui.recipes import RecipeReading
 from tui.runreader import RunReader, is_held
 from tui.view import RunView
 
@@ -28,6 +28,8 @@ _LOCK_LOOK_S = 2.0
 _DIR_LOOK_S = 5.0
 # One look at all runs takes hardly longer than this.
 _LOOK_S = 0.1
+# So long the threads leave the processor to the screen that is drawn first.
+_FIRST_DRAWING_S = 0.5
 # Rows of steps in the memory, some 60 bytes each, those of the runs that are looked at apart.
 _MOST_STEPS = 1_500_000
 
@@ -177,15 +179,19 @@ class Feed:
     def poll(self, now: float | None = None) -> Iterator[Change]:
         """What changed since the last call, most urgent first; the chosen run before the others.
 
+        The first call tells only what the queue and the folder say, so that there is something to show at once.
         A look at a large folder ends after a moment, so that whoever asks can say that something
         else has become urgent; the next one goes on.
         """
+        is_first = self._fleet is None
         now = time.monotonic() if now is None else now
         reading = self._queue.read()
         self._look_at_supervisor(now)
         self._find_runs(reading, now)
         yield from self._rows(reading)
         yield from self._fleet_change(reading, is_read=False)
+        if is_first:
+            return
         yield from self._recipes()
         yield from self._log_change()
         yield from self._look_at_runs(now)
@@ -281,6 +287,10 @@ class Feed:
 
     def _recipes(self) -> Iterator[RecipeChange]:
         wanted, self._wanted_recipes = self._wanted_recipes, []
+        if not wanted:
+            return
+        from tui.recipereading import read_recipe  # noqa: PLC0415 - loading the schema takes long
+
         for run_id in dict.fromkeys(wanted):
             yield RecipeChange(run_id, read_recipe(RunDir(self.runs_dir / run_id)))
 
@@ -305,6 +315,7 @@ class FeedThread(threading.Thread):
         self._pause_s = pause_s
         self._wake = threading.Event()
         self._stopped = False
+        self._is_drawn = threading.Event()
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def choose(self, run_id: str | None) -> None:
@@ -320,9 +331,14 @@ class FeedThread(threading.Thread):
         """See `Feed.want_recipe`; returns at once."""
         self._order(lambda: self._feed.want_recipe(run_id))
 
+    def go_on(self) -> None:
+        """What was told first is on the screen; the logs may be read."""
+        self._is_drawn.set()
+
     def stop(self) -> None:
         """End the thread soon."""
         self._stopped = True
+        self._is_drawn.set()
         self._wake.set()
 
     def _order(self, order: Callable[[], None]) -> None:
@@ -332,6 +348,8 @@ class FeedThread(threading.Thread):
     def run(self) -> None:
         """The thread's work."""
         try:
+            self._look()
+            self._is_drawn.wait(_FIRST_DRAWING_S)
             while not self._stopped:
                 self._wake.clear()
                 self._look()

@@ -7,8 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from engine.analysis import Detections, GroundTruth, judge_images
-from engine.analysis.tables import ImageEntry, from_columns
 from engine.errors import printable
 from engine.previewfile import Box, PreviewImage
 
@@ -107,6 +105,10 @@ def judge(image: PreviewImage, class_names: tuple[str, ...], threshold: float) -
         class_names: What its labels mean.
         threshold: Detections below it are left out.
     """
+    # Not before a picture is shown: the dashboard starts sooner.
+    from engine.analysis import GroundTruth, judge_images  # noqa: PLC0415
+    from engine.analysis.tables import ImageEntry, from_columns  # noqa: PLC0415
+
     truth = GroundTruth(
         images=(ImageEntry(0, image.name),), class_names=class_names, category_ids=tuple(range(len(class_names))),
         image=np.zeros(len(image.truth), dtype=np.int64),
@@ -115,7 +117,7 @@ def judge(image: PreviewImage, class_names: tuple[str, ...], threshold: float) -
         area=_xywh([one.box_xyxy for one in image.truth])[:, 2:].prod(axis=1),
         excused=np.array([one.excused for one in image.truth], dtype=bool),
     )  # fmt: skip
-    found: Detections = from_columns(
+    found = from_columns(
         [0] * len(image.found), [one.label for one in image.found], _xywh([one.box_xyxy for one in image.found]),
         [one.score for one in image.found],
     )

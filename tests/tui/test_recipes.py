@@ -8,7 +8,8 @@ import tomli
 from engine.recipe.load import load_recipes, resolved_json
 from engine.rundir import RunDir
 from tests.tui.build import recipe_text
-from tui.recipes import RecipeReading, differing, read_recipe
+from tui.recipereading import read_recipe
+from tui.recipes import RecipeReading, differing
 
 
 def run_of(folder: Path, text: str, resolved: bytes | None = None) -> RecipeReading:

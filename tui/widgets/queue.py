@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from textual import events
@@ -47,13 +48,13 @@ class QueueList(ScrollView, can_focus=False):
         self._chosen: str | None = None
         self._marked: frozenset[str] = frozenset()
         self._density = 0
-        self._views: tuple[RunView, ...] = ()
+        self._views: dict[str, RunView] = {}
         self._now = 0.0
 
     def show(
         self, views: Sequence[RunView], chosen: str | None, now: float, marked: frozenset[str] = frozenset()
     ) -> None:
-        """Show these runs; only the lines that changed are drawn again.
+        """Show these runs; of those in sight, the lines that changed are drawn again.
 
         Args:
             views: By number.
@@ -61,26 +62,34 @@ class QueueList(ScrollView, can_focus=False):
             now: Seconds since 1970.
             marked: The runs that are marked.
         """
-        self._views, self._now = tuple(views), now
-        runs = tuple(view.run_id for view in views)
+        self._views, self._now = {view.run_id: view for view in views}, now
+        runs = tuple(self._views)
         density = self._density_for(len(runs))
-        lines = {view.run_id: run_lines(view, self._text_width, now) for view in views}
-        old, self._lines = self._lines, lines
         if runs != self._runs or density != self._density:
             self._runs, self._density = runs, density
             self.virtual_size = Size(self.content_size.width, len(runs) * density)
             self.refresh()
-        changed = [run for run in runs if lines[run] != old.get(run)]
-        moved = [self._chosen, chosen] if chosen != self._chosen else []
-        marks = marked ^ self._marked
+        before, marks = self._chosen, marked ^ self._marked
         self._chosen, self._marked = chosen, marked
-        self._refresh_runs([*changed, *(run for run in moved if run is not None), *marks])
-        if moved and chosen is not None:
+        if chosen != before and chosen is not None:
             self._bring_into_sight(chosen)
+        self._refresh_changed(marks | ({before, chosen} if chosen != before else set()))
+
+    def _refresh_changed(self, touched: AbstractSet[str | None]) -> None:
+        """Draw those in sight again whose lines are others now, or that were touched otherwise."""
+        first = self.scroll_offset.y // self._density
+        end = (self.scroll_offset.y + self.size.height) // self._density + 1
+        old, self._lines = self._lines, {run: self._lines_of(run) for run in self._runs[first:end]}
+        for place, (run, lines) in enumerate(self._lines.items(), first):
+            if run in touched or lines != old.get(run):
+                self.refresh_lines(place * self._density, self._density)
+
+    def _lines_of(self, run: str) -> list[list[Piece]]:
+        return run_lines(self._views[run], self._text_width, self._now)
 
     def on_resize(self) -> None:
         """Write for the new width: it comes into sight after it was told what to show."""
-        self.show(self._views, self._chosen, self._now, self._marked)
+        self.show(tuple(self._views.values()), self._chosen, self._now, self._marked)
 
     @property
     def _text_width(self) -> int:
@@ -90,11 +99,6 @@ class QueueList(ScrollView, can_focus=False):
         """Lines a run: four with air between them, down to two."""
         height = self.size.height
         return next((lines for lines in (4, 3) if num_runs * lines <= height), 2)
-
-    def _refresh_runs(self, runs: Sequence[str]) -> None:
-        for run in runs:
-            if run in self._runs:
-                self.refresh_lines(self._runs.index(run) * self._density, self._density)
 
     def _bring_into_sight(self, run: str) -> None:
         top = self._runs.index(run) * self._density if run in self._runs else 0
@@ -108,7 +112,7 @@ class QueueList(ScrollView, can_focus=False):
             return Strip.blank(width, self.rich_style)
         run = self._runs[index]
         is_chosen = run == self._chosen
-        lines = self._lines[run]
+        lines = self._lines.get(run) or self._lines_of(run)
         pieces = lines[part] if part < len(lines) else []
         is_gap = part == 3
         edge = "▌" if is_chosen and not is_gap else " "

@@ -86,44 +86,49 @@ class QueueTable(ScrollView, can_focus=False):
         self.runs: tuple[str, ...] = ()
         """The ids of the runs that are shown, in order."""
         self.columns: list[Column] = []
+        self._views: dict[str, RunView] = {}
+        self._standings: dict[str, Standing] = {}
+        self._now = 0.0
         self._lines: dict[str, list[Piece]] = {}
         self._made: dict[str, tuple[RunView, Standing | None, list[Column], list[Piece]]] = {}
         self._chosen: str | None = None
         self._marked: frozenset[str] = frozenset()
 
     def show(self, views: Sequence[RunView], scene: Scene) -> None:
-        """Show these runs; only the lines that changed are drawn again."""
+        """Show these runs; lines are made of those in sight only, and drawn again where they changed."""
         width = self.size.width - _SCROLLBAR - _EDGE
         longest = max((cell_len(printable(view.name)) for view in views), default=0)
         self.columns = columns_for(width, longest)
-        standings = {standing.row.run: standing for standing in scene.board.standings}
-        lines = {view.run_id: self._line(view, standings.get(view.run_id), scene.now) for view in views}
+        self._views = {view.run_id: view for view in views}
+        self._standings = {standing.row.run: standing for standing in scene.board.standings}
+        self._now = scene.now
         chosen = scene.chosen.run_id if scene.chosen is not None else None
-        runs, old, before, marks = tuple(lines), self._lines, self._chosen, scene.marked ^ self._marked
-        self._lines, self._chosen, self._marked = lines, chosen, scene.marked
-        is_new = runs != self.runs
-        if is_new:
+        runs, before, marks = tuple(self._views), self._chosen, scene.marked ^ self._marked
+        self._chosen, self._marked = chosen, scene.marked
+        if runs != self.runs:
             self.runs = runs
+            self._made = {run: made for run, made in self._made.items() if run in self._views}
             self.virtual_size = Size(self.content_size.width, len(runs))
             self.refresh()
-        places = {run: place for place, run in enumerate(runs)}
-        changed = [run for run in runs if lines[run] is not old.get(run) and lines[run] != old.get(run)]
-        changed += [run for run in marks if run in places]
-        if chosen != before:
-            changed += [run for run in (before, chosen) if run is not None]
-        for run in changed:
-            if run in places:
-                self.refresh_lines(places[run], 1)
-        if chosen != before or is_new:
             self.bring_into_sight()
+        elif chosen != before:
+            self.bring_into_sight()
+        first, old = self.scroll_offset.y, self._lines
+        seen = runs[first : first + self.size.height]
+        self._lines = {run: self._line(run) for run in seen}
+        touched = marks | ({before, chosen} if chosen != before else set())
+        for place, run in enumerate(seen, first):
+            if run in touched or self._lines[run] != old.get(run):
+                self.refresh_lines(place, 1)
 
-    def _line(self, view: RunView, standing: Standing | None, now: float) -> list[Piece]:
+    def _line(self, run: str) -> list[Piece]:
         """A run's line; that of one nobody works on is made once."""
-        made = self._made.get(view.run_id)
+        view, standing = self._views[run], self._standings.get(run)
+        made = self._made.get(run)
         if made is not None and made[0] is view and made[1:3] == (standing, self.columns) and not view.is_active:
             return made[3]
-        line = [sign_piece(view), (" ", ""), *row_pieces(view, standing, self.columns, now)]
-        self._made[view.run_id] = (view, standing, self.columns, line)
+        line = [sign_piece(view), (" ", ""), *row_pieces(view, standing, self.columns, self._now)]
+        self._made[run] = (view, standing, self.columns, line)
         return line
 
     def bring_into_sight(self) -> None:
@@ -141,7 +146,7 @@ class QueueTable(ScrollView, can_focus=False):
         run = self.runs[index]
         is_chosen = run == self._chosen
         edge = [("▌" if is_chosen else " ", "accent!"), ("•" if run in self._marked else " ", "accent!")]
-        return inked_strip(self, [*edge, *self._lines[run]], width, "raised" if is_chosen else "")
+        return inked_strip(self, [*edge, *self._line(run)], width, "raised" if is_chosen else "")
 
     def on_click(self, event: events.Click) -> None:
         """Choose the run under the pointer; its edge marks it, a second click opens it."""
