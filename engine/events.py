@@ -189,7 +189,6 @@ Event = (
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder[Event](Event)
-_many_decoder = msgspec.json.Decoder[list[Event]](list[Event])
 
 
 def encode_event(event: Event) -> bytes:
@@ -208,14 +207,13 @@ def decode_event(line: bytes) -> Event | None:
 
 def decode_events(data: bytes) -> list[Event]:
     """The events of whole lines, damaged and unknown ones left out; several times as fast as one by one."""
-    lines = data.split(b"\n")
-    lines.pop()  # what comes after the last newline
+    lines = data[: data.rfind(b"\n") + 1]
     try:
-        events = _many_decoder.decode(b"[%b]" % b",".join(lines))
+        events = _decoder.decode_lines(lines)
     except UNREADABLE:
         events = []
-    if len(events) != len(lines):  # one is damaged, empty or unknown
-        return [event for event in map(decode_event, lines) if event is not None]
+    if len(events) != lines.count(b"\n"):  # one is damaged, empty or unknown
+        return [event for event in map(decode_event, lines.split(b"\n")[:-1]) if event is not None]
     return events
 
 

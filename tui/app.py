@@ -177,7 +177,7 @@ class WatchApp(App[None]):
                 old = self._views.get(view.run_id)
                 self._views[view.run_id] = view
                 is_looked_at = view.run_id == self._chosen or view.run_id in self._compared
-                return is_looked_at and (old is None or old.is_whole != view.is_whole)
+                return is_looked_at and (old is None or _is_clearer(old, view))
             case FleetChange(fleet):
                 is_new = fleet.is_known and not self._fleet.is_known
                 self._fleet, self._is_begun = fleet, True
@@ -330,6 +330,11 @@ class WatchApp(App[None]):
         yield from control_commands(self._main)
         yield from view_commands(self._main, lambda run_id: self._pick(QueueList.Chosen(run_id)))
 
+
+
+def _is_clearer(old: RunView, new: RunView) -> bool:
+    """Whether a run is known in other detail now, not only farther on."""
+    return old.is_whole != new.is_whole or (not new.is_whole and old.steps is not new.steps)
 
 
 def _shortened(lines: tuple[str, ...]) -> str:

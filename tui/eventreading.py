@@ -103,26 +103,26 @@ def _floats(values: Sequence[float | None]) -> Floats:
 
 def read_whole(data: bytes) -> tuple[list[Told], int]:
     """All that whole lines say, and how many of them say nothing that is known here."""
-    lines = data.split(b"\n")
-    lines.pop()  # what comes after the last newline
-    parts = _parts_of(lines)
+    num_lines = data.count(b"\n")
+    parts = _parts_of(data)
     if parts is not None:
         step_type, decoder = _decoder_for(parts)
         try:
-            items = decoder.decode(b"[%b]" % b",".join(lines))
+            items = decoder.decode_lines(data)
         except UNREADABLE:
             items = []
-        if len(items) == len(lines):
+        if len(items) == num_lines:
             return list(_columns_of(items, step_type, parts)), 0
     # A line is damaged, or of another version, or parts of the loss came or went: each by itself.
-    events = [event for event in map(decode_event, lines) if event is not None]
-    return list(gathered(events)), len(lines) - len(events)
+    events = [event for event in map(decode_event, data.split(b"\n")[:-1]) if event is not None]
+    return list(gathered(events)), num_lines - len(events)
 
 
-def _parts_of(lines: Sequence[bytes]) -> tuple[str, ...] | None:
+def _parts_of(data: bytes) -> tuple[str, ...] | None:
     """Names of the parts of the loss in the first step there is; None when there is none to go by."""
-    first = next((line for line in lines if line.startswith(_STEP_LINE)), None)
-    event = decode_event(first) if first is not None else None
+    at = 0 if data.startswith(_STEP_LINE) else data.find(b"\n" + _STEP_LINE) + 1
+    first = data[at : data.find(b"\n", at)]
+    event = decode_event(first)
     if not isinstance(event, StepEvent) or len(event.losses) > MOST_COLUMNS:
         return None
     are_plain = all(_PLAIN_NAME.fullmatch(name) for name in event.losses)  # JSON writes others with escapes
@@ -131,7 +131,7 @@ def _parts_of(lines: Sequence[bytes]) -> tuple[str, ...] | None:
 
 @lru_cache(maxsize=16)
 def _decoder_for(parts: tuple[str, ...]) -> tuple[type, msgspec.json.Decoder[Any]]:
-    """A decoder of lists of events whose steps have these parts of the loss, as fast as it gets.
+    """A decoder of events whose steps have these parts of the loss, as fast as it gets.
 
     Other parts make it fail; one that a step lacks is NaN.
     """
@@ -146,11 +146,14 @@ def _decoder_for(parts: tuple[str, ...]) -> tuple[type, msgspec.json.Decoder[Any
         ],
         tag_field="event", tag="step", gc=False,
     )  # fmt: skip
-    return step, msgspec.json.Decoder(list[step | OtherEvent])  # type: ignore[valid-type]
+    return step, msgspec.json.Decoder(step | OtherEvent)
 
 
 def _columns_of(items: list[Any], step_type: type, parts: tuple[str, ...]) -> Iterator[Told]:
-    others = [index for index, item in enumerate(items) if type(item) is not step_type]
+    kinds = list(map(type, items))
+    others = []
+    if kinds.count(step_type) != len(kinds):
+        others = [index for index, kind in enumerate(kinds) if kind is not step_type]
     begin = 0
     for end in (*others, len(items)):
         if end > begin:
@@ -162,7 +165,7 @@ def _columns_of(items: list[Any], step_type: type, parts: tuple[str, ...]) -> It
 
 def _stretch(steps: list[Any], parts: tuple[str, ...]) -> Steps:
     columns = {name: _column(steps, name) for name in OWN_COLUMNS}
-    losses = [step.losses for step in steps]
+    losses = list(map(attrgetter("losses"), steps))
     for index, part in enumerate(parts):
         if part not in OWN_COLUMNS:
             columns[part] = _column(losses, f"part_{index}")

@@ -6,6 +6,7 @@ looked at. A pyramid grows with its column, whose earlier rows never change; abo
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,16 +51,21 @@ class Blocks:
 
 
 class Pyramid:
-    """The blocks of one column."""
+    """The blocks of one column; may grow in one thread while they are drawn in another."""
 
-    __slots__ = ("_levels", "_num_blocks")
+    __slots__ = ("_growing", "_levels", "_num_blocks")
 
     def __init__(self) -> None:
+        self._growing = threading.Lock()
         self._levels: list[Floats] = []
         self._num_blocks = 0
 
     def grow(self, column: Floats) -> None:
         """Take in the rows that came since; those from before are as they were."""
+        with self._growing:
+            self._grow(column)
+
+    def _grow(self, column: Floats) -> None:
         done, num_blocks = self._num_blocks, len(column) // _BASE_ROWS
         if num_blocks <= done:
             return
@@ -115,6 +121,12 @@ def _based(column: Floats) -> Floats:
         part = np.ascontiguousarray(rows[start : start + _CHUNK_BLOCKS].T)
         known = np.isfinite(part)
         target = cells[:, start : start + part.shape[1]]
+        if known.all():  # as it mostly is
+            np.minimum.reduce(part, axis=0, out=target[_LOW])
+            np.maximum.reduce(part, axis=0, out=target[_HIGH])
+            np.add.reduce(part, axis=0, out=target[_SUM])
+            target[_COUNT] = _BASE_ROWS
+            continue
         blank = np.where(known, part, nan)
         np.fmin.reduce(blank, axis=0, out=target[_LOW])
         np.fmax.reduce(blank, axis=0, out=target[_HIGH])

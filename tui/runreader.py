@@ -7,6 +7,7 @@ that is looked at is read whole, which may take a second or two; until then its 
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,18 @@ from tui.view import RunView, apply_told, forget_events, outlined
 # Runs that nobody works on change rarely; looking at each of them all the time would cost a core.
 _IDLE_LOOK_S = 5.0
 _LOCK_LOOK_S = 2.0
-# One look reads at most this much of one log, so that a huge log doesn't keep the others waiting.
-_CHUNK_BYTES = 4_000_000
+# A look reads on in one log for at most about so long, that a huge one doesn't keep the others waiting; in pieces
+# that fit a processor's cache.
+_READ_S = 0.1
+_CHUNK_BYTES = 1_000_000
 # A log up to this size is read whole, looked at or not.
 _SMALL_BYTES = 256_000
 _SAMPLE_PLACES = 32
+# The course of a long run that is looked at, until it is read.
+_CLOSE_PLACES = 512
+_LONG_BYTES = 8_000_000
+# Drawing fewer takes no time.
+_MANY_STEPS = 50_000
 # A growing log is sampled again when it has grown by this share.
 _SAMPLE_GROWTH = 1.1
 
@@ -58,11 +66,19 @@ class _Follower:
         self.at_end = False
 
     def read(self) -> None:
-        """Read the next piece.
+        """Read the next pieces.
 
         Raises:
             OSError: It can't be read.
         """
+        deadline = time.monotonic() + _READ_S
+        self._read_piece()
+        while not self.at_end and time.monotonic() < deadline:
+            self._read_piece()
+        if self.is_whole and self.at_end and self.view.steps.length >= _MANY_STEPS:
+            self.view.steps.prepare()
+
+    def _read_piece(self) -> None:
         data = self._tail.read_lines()
         if self._tail.restarts != self._restarts:
             self._restarts = self._tail.restarts
@@ -98,6 +114,7 @@ class RunReader:
         self._stamp: _Stamp | None = None
         self._sample = StepTable()
         self._sampled_bytes = 0
+        self._num_places = _SAMPLE_PLACES
         self._next_look = 0.0
         self._next_lock_look = 0.0
 
@@ -169,7 +186,11 @@ class RunReader:
         if stamp == self._stamp and self.is_read and (self.view.is_whole or not needs_all):
             return
         if not self.is_known and stamp[1] > _SMALL_BYTES:
+            self._look_closer(stamp, is_wanted=is_wanted)
             self.is_read = self._glance(stamp)
+            return
+        if self._look_closer(stamp, is_wanted=is_wanted):
+            self._show(self.view)
             return
         if self._follower is None or (needs_all and not self._follower.is_whole):
             self._follower = _Follower(self.run_dir, is_whole=needs_all)
@@ -178,6 +199,14 @@ class RunReader:
         if self.is_read:
             self._stamp = stamp
             self._show(self._follower.view)
+
+    def _look_closer(self, stamp: _Stamp, *, is_wanted: bool) -> bool:
+        """Have a long run's course sampled closely once somebody looks at it; returns whether that is new."""
+        is_due = is_wanted and not self.view.is_whole and self._num_places != _CLOSE_PLACES
+        if not is_due or stamp[1] < _LONG_BYTES:
+            return False
+        self._num_places, self._sampled_bytes = _CLOSE_PLACES, 0
+        return True
 
     def _glance(self, stamp: _Stamp) -> bool:
         """Know the run at once, by the ends of its log; returns whether that will do.
@@ -206,7 +235,7 @@ class RunReader:
         """Steps from all over the log, taken again when it has grown."""
         if not self._sampled_bytes <= num_bytes <= self._sampled_bytes * _SAMPLE_GROWTH:
             self._sampled_bytes = num_bytes
-            sample = read_sample(self.run_dir.events, _SAMPLE_PLACES)
+            sample = read_sample(self.run_dir.events, self._num_places)
             self._sample = StepTable().extended(sample.columns) if sample else StepTable()
         return self._sample
 

@@ -16,6 +16,8 @@ from tui.pyramid import Blocks, Floats, Pyramid
 _FIRST_CAPACITY = 64
 # A run has five to ten columns; a log of rubbish must not fill the memory with names.
 MOST_COLUMNS = 24
+# What curves are drawn over.
+_X_COLUMNS = ("step", "elapsed_s")
 
 
 class _Store:
@@ -24,7 +26,7 @@ class _Store:
     __slots__ = ("cells", "pyramids", "used")
 
     def __init__(self, num_columns: int, capacity: int) -> None:
-        self.cells: Floats = np.full((num_columns, capacity), np.nan, dtype=np.float32)
+        self.cells: Floats = np.empty((num_columns, capacity), dtype=np.float32)
         self.used = 0
         self.pyramids: dict[str, Pyramid] = {}
         """Of the columns that are drawn; right for every table here, since written rows never change."""
@@ -51,9 +53,15 @@ class StepTable:
         return self.store.cells[self.names.index(name), : self.length]
 
     def blocks(self, name: str, start: int, end: int, most: int) -> Blocks:
-        """Rows of a column in at most about that many blocks; for one thread only, unlike all else here."""
+        """Rows of a column in at most about that many blocks."""
         pyramid = self.store.pyramids.setdefault(name, Pyramid()) if name in self.names else Pyramid()
         return pyramid.blocks(self.column(name), start, end, most)
+
+    def prepare(self) -> None:
+        """Sum the columns up for drawing, so that whoever draws them first needn't."""
+        for name in self.names:
+            if name not in _X_COLUMNS:
+                self.store.pyramids.setdefault(name, Pyramid()).grow(self.column(name))
 
     def extended(self, rows: Mapping[str, Floats]) -> StepTable:
         """The table with more rows.
@@ -71,9 +79,8 @@ class StepTable:
         names = (kept.names + new_names)[:MOST_COLUMNS]
         length = kept.length + len(steps)
         store = _room_for(kept, names, length)
-        for name, values in rows.items():
-            if name in names:
-                store.cells[names.index(name), kept.length : length] = values
+        for index, name in enumerate(names):
+            store.cells[index, kept.length : length] = rows.get(name, np.nan)
         store.used = length
         return StepTable(names, length, store)
 
@@ -93,4 +100,7 @@ def _room_for(table: StepTable, names: tuple[str, ...], length: int) -> _Store:
         return store
     fresh = _Store(len(names), max(_FIRST_CAPACITY, length + length // 2))
     fresh.cells[: len(table.names), : table.length] = store.cells[: len(table.names), : table.length]
+    fresh.cells[len(table.names) :, : table.length] = np.nan
+    if store.used == table.length:  # nothing was summed up that isn't in here
+        fresh.pyramids, store.pyramids = store.pyramids, {}
     return fresh

@@ -53,12 +53,14 @@ async def measure(num_steps: int, size: tuple[int, int]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         app = WatchApp(Path(folder))
         async with app.run_test(size=size) as pilot:
-            await pilot.pause(0.3)
+            while not app.is_settled:  # what the app itself shows of the empty folder must not come in between
+                await pilot.pause(0.05)
             screen = app._main
-            screen.remove_class("-empty")
             screen.action_panel("curves")
+            screen.remove_class("-empty")
             await pilot.pause(0.2)
             panel = screen.query_one(CurvesPanel)
+            assert panel.size.area, "nothing is in sight"
 
             def shown(change: Callable[[], object]) -> float:
                 begun = time.thread_time()

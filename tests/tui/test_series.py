@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.testing import assert_array_equal
 
 from tui.series import Floats, StepTable
@@ -54,3 +55,33 @@ def test_repeated_steps_take_the_place_of_the_old_ones() -> None:
 def test_a_log_of_rubbish_names_fills_no_memory() -> None:
     rows = {"step": floats(0)} | {f"part {index}": floats(1) for index in range(1000)}
     assert len(StepTable().extended(rows).names) == 24
+
+
+@pytest.mark.parametrize("pieces", [(40, 1, 100, 3000, 17), (16, 16, 16)], ids=["uneven", "blocks"])
+def test_what_was_summed_up_goes_on_in_larger_memory(pieces: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).normal(size=sum(pieces)).astype(np.float32)
+    table, done = StepTable(), 0
+    for length in pieces:
+        rows = slice(done, done + length)
+        table = table.extended({"step": np.arange(rows.start, rows.stop, dtype=np.float32), "loss": values[rows]})
+        table.prepare()
+        done += length
+    whole = StepTable().extended({"step": np.arange(done, dtype=np.float32), "loss": values})
+    found, expected = table.blocks("loss", 0, done, 16), whole.blocks("loss", 0, done, 16)
+    for name in ("low", "high", "counts", "first"):
+        assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_two_continuations_of_a_table_are_summed_up_apart() -> None:
+    first = StepTable().extended({"step": np.arange(64, dtype=np.float32), "loss": np.zeros(64, np.float32)})
+    first.prepare()
+    rest = np.arange(64, 128, dtype=np.float32)
+    # Both need more memory than there is, and each has its own.
+    one, other = (first.extended({"step": rest, "loss": np.full(64, value, np.float32)}) for value in (1, 2))
+    for table, value in ((one, 1), (other, 2), (first, 0)):
+        assert table.blocks("loss", 0, table.length, 2).high.max() == value
+
+
+def test_a_column_that_rows_lack_is_blank_in_them() -> None:
+    table = StepTable().extended({"step": floats(0), "loss": floats(3)}).extended({"step": floats(1)})
+    assert_array_equal(table.column("loss"), [3, np.nan])
