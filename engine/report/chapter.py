@@ -207,6 +207,8 @@ class Chapter:
         if started is None:
             return []
         facts = [("device", self.story.row.device or started.device)]
+        if started.allocator not in ("", "system"):
+            facts.append(("memory allocator", started.allocator))
         facts += [(name.replace("detection-engine", "engine"), version) for name, version in started.versions.items()]
         facts += [("training images", str(started.num_train_images)),
                   ("validation images", str(started.num_val_images)), ("attempts", str(max(1, self.story.row.attempt)))]

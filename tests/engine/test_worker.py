@@ -22,6 +22,7 @@ from engine.worker import explain_failure
 from tests.builders import (
     enqueue_recipe,
     events_of,
+    fill_run_dir,
     load_recipe,
     process_environment,
     start_engine,
@@ -153,3 +154,30 @@ def test_a_failure_is_explained(error: Exception, cause: str, words: str) -> Non
     found = explain_failure(error)
     assert found[0] == cause
     assert words in found[1]
+
+
+def test_a_worker_started_ahead_trains_as_one_started_for_its_run(
+    tmp_path: Path, dataset: Path, environment: None
+) -> None:
+    recipe = load_recipe(write_recipe(tmp_path, dataset, training={"epochs": 1}, **QUICK_RUN))
+    afresh, ahead = (fill_run_dir(RunDir(tmp_path / name), recipe) for name in ("0001-tiny", "0002-tiny"))
+    executor = LocalExecutor()
+    executor.prepare(ahead)
+    standby = executor._standby
+    assert standby is not None
+    told: dict[str, int] = {}
+    for run_dir in (ahead, afresh):
+        execution = executor.start(run_dir, 1)
+        if run_dir is ahead:
+            assert execution.pid == standby.pid
+
+        def ended(run_dir: RunDir = run_dir, execution: LocalExecution = execution) -> bool:
+            code = execution.poll()
+            told.update({} if code is None else {run_dir.run_id: code})
+            return code is not None
+
+        wait_for(ended, 100, run_dir.worker_log.read_text)
+    assert told == {"0001-tiny": 0, "0002-tiny": 0}
+    assert [event.loss for event in steps_of(ahead)] == [event.loss for event in steps_of(afresh)]
+    assert "memory allocator" in ahead.worker_log.read_text()
+    assert not is_locked(ahead.worker_lock)
