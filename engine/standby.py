@@ -1,8 +1,8 @@
 """A worker ahead of its run: `python -m engine.standby`, started by `engine/executors/standby.py`.
 
-Imports what every worker needs, at the lowest priority, so that the training at work doesn't notice; waits for a
-line on its standard input, a JSON list of a worker's arguments; and is that worker from then on. When the input
-closes before, it ends at once: it has nothing to save.
+Imports what every worker needs, at a low priority, so that the training at work doesn't notice; waits for a line on
+its standard input, a JSON list of a worker's arguments; and is that worker from then on. One that isn't ready by
+then begins anew at the usual priority. When the input closes before, it ends at once: it has nothing to save.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import sys
 import threading
 
 _MOST_LINE_BYTES = 65_536
+_PATIENCE_S = 0.2
+# Beside a training that uses all cores, imports take a tenth of one.
+_NICENESS = 10
 
 
 def main() -> int:
@@ -22,7 +25,10 @@ def main() -> int:
     importing = threading.Thread(target=_import_worker, daemon=True, name="imports")
     importing.start()
     arguments = _wait_for_arguments()
-    importing.join()
+    importing.join(_PATIENCE_S)
+    if importing.is_alive():
+        # Beside busy programs a thread of low priority may take minutes. The same process to everyone who watches it.
+        os.execv(sys.executable, [sys.executable, "-m", "engine.worker", *arguments])  # noqa: S606 - no shell wanted
     from engine import worker  # noqa: PLC0415 - the thread has imported it, or this tells why it can't be
 
     return worker.main(arguments)
@@ -32,7 +38,7 @@ def _import_worker() -> None:
     if sys.platform == "linux":
         # Of this thread alone: a process that gave way as a whole could not take its place back.
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
     with contextlib.suppress(Exception):  # told when the worker is imported again, in the run's log
         importlib.import_module("engine.worker")
 
