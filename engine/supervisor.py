@@ -355,7 +355,7 @@ def _draw_curves(run_dir: RunDir) -> list[GuardedProcess]:
     """
     # The next run begins meanwhile.
     program = shutil.which("nice")
-    gently = [program, "-n", "10"] if program else []
+    gently = [program, "-n", "5"] if program else []
     with contextlib.suppress(OSError):
         command = [*gently, sys.executable, "-m", "engine.report.make", str(run_dir.path.parent), "-", run_dir.run_id]
         return [GuardedProcess(run_dir.worker_log, command)]

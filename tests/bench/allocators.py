@@ -36,7 +36,10 @@ WAYS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "jemalloc": ("libjemalloc.so.2", {}),
     "jemalloc tuned": ("libjemalloc.so.2", {"MALLOC_CONF": f"{_JEMALLOC},dirty_decay_ms:10000,muzzy_decay_ms:10000"}),
-    "jemalloc kept": ("libjemalloc.so.2", {"MALLOC_CONF": "oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:-1"}),
+    "jemalloc kept": (
+        "libjemalloc.so.2",
+        {"MALLOC_CONF": "oversize_threshold:0,dirty_decay_ms:30000,muzzy_decay_ms:30000"},
+    ),
     "jemalloc huge": ("libjemalloc.so.2", {"MALLOC_CONF": "thp:always,metadata_thp:auto"}),
     "mimalloc": ("libmimalloc.so.2", {}),
     "mimalloc 3 kept": (
