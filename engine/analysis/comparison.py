@@ -20,6 +20,9 @@ from engine.errors import EngineError
 
 FORMAT = 1
 
+FEWEST_IMAGES = 20
+"""With fewer, a resample says little of other images: one that all of them happen to lack decides."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contender:
@@ -48,7 +51,7 @@ class Behind(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval | None
     """Where that would lie, 19 times in 20, with other images of the same kind; null with fewer than two images."""
     real: bool | None
-    """Whether the interval leaves out zero: the difference is more than luck."""
+    """Whether the interval leaves out zero: the difference is more than luck; null with too few images to tell."""
     share_better: float | None
     """In how many resamples this model was better than the best one, nevertheless."""
 
@@ -159,8 +162,9 @@ def _behind(own: tuple[Analysis, Resamples | None], best: tuple[Analysis, Resamp
     differences: Floats = best[1].overall["ap"] - own[1].overall["ap"]
     where = interval(differences, best_ap - ap)
     known = differences[~np.isnan(differences)]
+    tells = where is not None and own[0].num_images >= FEWEST_IMAGES
     return Behind(
-        ap=best_ap - ap, interval=where, real=None if where is None else where.low > 0 or where.high < 0,
+        ap=best_ap - ap, interval=where, real=where.low > 0 or where.high < 0 if where is not None and tells else None,
         share_better=float((known < 0).mean()) if len(known) else None,
     )
 

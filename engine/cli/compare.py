@@ -268,11 +268,17 @@ def _print_ranking(out: Console, comparison: Comparison) -> None:
 
 
 def _print_verdicts(out: Console, comparison: Comparison) -> None:
+    from engine.analysis.comparison import FEWEST_IMAGES
+
     best, *others = comparison.models
     if best.figures.ap is None:
         out.print("there is nothing to find in these images, so nothing can be ranked", style="yellow")
     alike = [one for one in others if one.behind and one.behind.real is False]
     worse = [one for one in others if one.behind and one.behind.real]
+    if comparison.num_images < FEWEST_IMAGES and any(one.behind for one in others):
+        are = "is" if comparison.num_images == 1 else "are"
+        words = f"{count(comparison.num_images, 'image')} {are} too few to tell skill from luck: measure on "
+        out.print(Text(f"{words}{FEWEST_IMAGES} or more, with --split or --data", "yellow"), soft_wrap=True)
     for one in alike:
         assert one.behind is not None  # chosen by it
         out.print(_alike(best, one))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.analysis.comparison import Contender, align, compare
+from engine.analysis.comparison import FEWEST_IMAGES, Contender, align, compare
 from engine.analysis.schema import Source
 from engine.errors import EngineError
 from tests.engine.analysis.cases import Json, parsed, random_case, results_json, truth_json
@@ -61,7 +61,7 @@ def test_pairing_tells_apart_what_two_intervals_do_not() -> None:
 
 
 def test_luck_is_called_luck() -> None:
-    truth, results = random_case(5, num_images=12, jitter=3)
+    truth, results = random_case(5, num_images=FEWEST_IMAGES, jitter=3)
     compared = compare([
         contender(name, truth, worse(results, 0.2, seed)) for seed, name in enumerate(("a", "b"))
     ])
@@ -69,6 +69,15 @@ def test_luck_is_called_luck() -> None:
     assert behind is not None
     assert behind.real is False
     assert behind.share_better
+
+
+@pytest.mark.parametrize("num_images", [1, 8, FEWEST_IMAGES - 1, FEWEST_IMAGES])
+def test_few_images_tell_nothing_however_clear_they_are(num_images: int) -> None:
+    truth, results = random_case(7, num_images=num_images, jitter=1)
+    behind = compare([contender("all", truth, results), contender("none", truth, [])]).comparison.models[1].behind
+    assert behind is not None
+    assert behind.ap > 0
+    assert behind.real is (True if num_images == FEWEST_IMAGES else None)
 
 
 def test_models_are_compared_on_the_images_that_all_have() -> None:

@@ -39,6 +39,8 @@ def test_a_ranking_from_what_the_worker_left(engine: Ask, runs: Path) -> None:
         run_dir.best_checkpoint.unlink()  # no model is needed
     answer = engine("compare", 1, "slow")
     assert answer.code == 0
+    assert "more than luck" not in answer.out
+    assert "3 images are too few to tell skill from luck: measure on 20 or more" in answer.out
     for word in ("2 runs on val", "0001-tiny", "0002-slow", "optimizer.lr", "mug", "3 images"):
         assert word in answer.out
 
