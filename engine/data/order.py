@@ -84,18 +84,35 @@ class EpochOrder(Sampler[list[Draw]]):
 
 
 class FixedOrder(Sampler[list[Draw]]):
-    """Batches of every image once, in the records' order."""
+    """Batches of every image once: images of one size together, each size in the records' order.
 
-    def __init__(self, num_images: int, batch_size: int) -> None:
-        self._num_images = num_images
-        self._batch_size = batch_size
+    A network pads the images of a batch to a common size, and finds other things at the padding's edge than in the
+    image alone, as it is used. Images of one size have none.
+
+    Args:
+        sizes: (width, height) of each image; may be empty.
+        batch_size: Images in a batch, at most.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int) -> None:
+        places: dict[tuple[int, int], list[int]] = {}
+        for place, size in enumerate(sizes):
+            places.setdefault(size, []).append(place)
+        self._batches = [
+            same[start : start + batch_size] for same in places.values() for start in range(0, len(same), batch_size)
+        ]
+
+    @classmethod
+    def of(cls, records: Sequence[ImageRecord], batch_size: int) -> FixedOrder:
+        """The order of some images."""
+        return cls([(record.width, record.height) for record in records], batch_size)
 
     def __len__(self) -> int:
-        return (self._num_images + self._batch_size - 1) // self._batch_size
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        for start in range(0, self._num_images, self._batch_size):
-            yield [Draw(0, place) for place in range(start, min(start + self._batch_size, self._num_images))]
+        for places in self._batches:
+            yield [Draw(0, place) for place in places]
 
 
 def substitute(seed: int, epoch: int, place: int, num_images: int, excluded: Collection[int]) -> int:

@@ -79,7 +79,7 @@ class Measurer:
             self._stream = self._open(self._stream.num_workers)
 
     def _open(self, num_workers: int) -> BatchStream:
-        order = FixedOrder(len(self.data), self.batch_size)
+        order = FixedOrder.of(self.data.records, self.batch_size)
         return BatchStream(self.data, order, num_workers=num_workers, device=self._device)
 
     def measure(self, detector: Detector, average: WeightAverage | None, on_batch: OnBatch) -> Measured:

@@ -32,7 +32,7 @@ def records(tmp_path: Path) -> list[ImageRecord]:
 
 
 def loader(records: list[ImageRecord], num_workers: int) -> DataLoader[Batch]:
-    return make_loader(DetectionDataset(records), FixedOrder(len(records), 2), num_workers=num_workers, device=CPU)
+    return make_loader(DetectionDataset(records), FixedOrder.of(records, 2), num_workers=num_workers, device=CPU)
 
 
 def test_loader_processes_bring_what_the_process_itself_would(records: list[ImageRecord]) -> None:
@@ -43,7 +43,7 @@ def test_loader_processes_bring_what_the_process_itself_would(records: list[Imag
 
 
 def test_a_loader_process_that_dies_between_two_epochs_is_told_as_trouble(records: list[ImageRecord]) -> None:
-    stream = BatchStream(DetectionDataset(records), FixedOrder(len(records), 2), num_workers=1, device=CPU)
+    stream = BatchStream(DetectionDataset(records), FixedOrder.of(records, 2), num_workers=1, device=CPU)
     assert len(list(stream.batches(lambda: 60.0))) == 3
     for process in multiprocessing.active_children():
         process.kill()
@@ -119,7 +119,7 @@ from engine.data.loading import BatchStream
 from engine.data.order import FixedOrder
 from tests.builders import record
 records = [record([(5, 5, 20, 20)], [0], path=Path(sys.argv[1])) for _ in range(4)]
-stream = BatchStream(DetectionDataset(records), FixedOrder(4, 2), num_workers=2, device=torch.device("cpu"))
+stream = BatchStream(DetectionDataset(records), FixedOrder.of(records, 2), num_workers=2, device=torch.device("cpu"))
 next(stream.batches(lambda: 60.0))
 print(*[process.pid for process in multiprocessing.active_children()], flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

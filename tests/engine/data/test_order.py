@@ -44,8 +44,16 @@ def test_an_epoch_shows_every_image_once(num_images: int, batch_size: int, seed:
 
 @given(st.integers(0, 40), st.integers(1, 9))
 def test_the_fixed_order_is_the_records_order(num_images: int, batch_size: int) -> None:
-    order = FixedOrder(num_images, batch_size)
+    order = FixedOrder([(64, 48)] * num_images, batch_size)
     assert [place for batch in places(order) for place in batch] == list(range(num_images))
+    assert len(places(order)) == len(order)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), max_size=40), st.integers(1, 9))
+def test_a_batch_of_the_fixed_order_is_of_one_size(sizes: list[tuple[int, int]], batch_size: int) -> None:
+    order = FixedOrder(sizes, batch_size)
+    assert sorted(place for batch in places(order) for place in batch) == list(range(len(sizes)))
+    assert all(len({sizes[place] for place in batch}) == 1 and len(batch) <= batch_size for batch in places(order))
     assert len(places(order)) == len(order)
 
 

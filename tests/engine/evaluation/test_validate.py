@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from engine.annotations import read_split
-from engine.data.dataset import DetectionDataset, Draw, Sample
+from engine.data.dataset import DetectionDataset, Draw, Sample, load_image
 from engine.data.loading import Batch, make_loader
 from engine.data.order import FixedOrder
 from engine.evaluation.coco import coco_figures
@@ -18,7 +18,7 @@ from engine.evaluation.previews import draw_previews, pick_preview_images
 from engine.evaluation.validate import Validation, validate
 from engine.models import Detection, Detector, build_detector
 from engine.rundir import RunDir
-from tests.builders import CLASS_NAMES, load_recipe, record, write_recipe
+from tests.builders import CLASS_NAMES, load_recipe, record, write_photo, write_recipe
 
 CPU = torch.device("cpu")
 
@@ -39,7 +39,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Detecto
 
 
 def measure(detector: Detector, data: DetectionDataset, batch_size: int = 4, **options: object) -> Validation:
-    loader = make_loader(data, FixedOrder(len(data), batch_size), num_workers=0, device=CPU)
+    loader = make_loader(data, FixedOrder.of(data.records, batch_size), num_workers=0, device=CPU)
     return validate(detector, data, loader, CPU, **options)  # type: ignore[arg-type]
 
 
@@ -72,11 +72,24 @@ def test_a_detection_an_image_in_order_and_progress_told(detector: Detector, dat
     assert validation.loss == pytest.approx(sum(validation.losses.values()))
 
 
+def test_photos_of_several_sizes_are_measured_as_each_is_alone(detector: Detector, tmp_path: Path) -> None:
+    sizes = [(64, 48), (48, 64), (80, 40), (48, 64), (64, 48)]
+    records = [
+        record([(5, 5, 25, 35)], [0], path=write_photo(tmp_path / f"{seed}.png", [], size=size, seed=seed), size=size)
+        for seed, size in enumerate(sizes)
+    ]
+    validation = measure(detector, DetectionDataset(records))
+    for one, found in zip(records, validation.detections, strict=True):
+        [alone] = detector.detect([load_image(one).float().div(255)])
+        assert torch.allclose(alone["scores"], found["scores"], atol=1e-5)
+        assert torch.allclose(alone["boxes_xyxy"], found["boxes_xyxy"], atol=1e-3)
+
+
 def test_the_loss_is_a_mean_over_images_not_batches(detector: Detector, data: DetectionDataset) -> None:
     """The last, smaller batch counts for less."""
     whole = measure(detector, data, batch_size=4)
     parts = [measure(detector, DetectionDataset(data.records[part])) for part in (slice(0, 4), slice(4, 6))]
-    batch = next(iter(make_loader(data, FixedOrder(len(data), 4), num_workers=0, device=CPU))).to(CPU)
+    batch = next(iter(make_loader(data, FixedOrder.of(data.records, 4), num_workers=0, device=CPU))).to(CPU)
     _, alone = detector.detect_with_losses(batch.images, batch.targets)
     # What counts in a loss is drawn at random; that of the proposals hardly depends on the draw.
     assert parts[0].losses["loss_objectness"] == pytest.approx(alone["loss_objectness"].item(), rel=0.01)
