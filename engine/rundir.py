@@ -250,12 +250,13 @@ def find_run_dir(runs_dir: Path, name: str) -> RunDir:
     )
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomic(path: Path, write: Callable[[BinaryIO], object], *, durable: bool = True) -> None:
     """Replace a file in one step.
 
     Args:
         path: The file; its folder is made when missing.
         write: Writes the content into the open binary file it is given.
+        durable: Wait until it is on disk, so that a power cut can't take it back.
 
     Raises:
         OSError: The disk is full or can't be written; the old file is then untouched.
@@ -263,23 +264,24 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}."
     try:
-        _write_aside(path, write, prefix)
+        _write_aside(path, write, prefix, durable=durable)
     except OSError as error:
         # The file that a person knows: the system names none when the disk is full, and else the temporary one.
         if error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(prefix):
             error.filename, error.filename2 = str(path), None
         raise
-    # A rename is durable only once its folder is on disk.
-    _sync(path.parent)
+    if durable:  # which a rename is only once its folder is on disk
+        _sync(path.parent)
 
 
-def _write_aside(path: Path, write: Callable[[BinaryIO], object], prefix: str) -> None:
+def _write_aside(path: Path, write: Callable[[BinaryIO], object], prefix: str, *, durable: bool) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
     except BaseException:

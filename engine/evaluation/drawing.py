@@ -87,13 +87,13 @@ def _font_size(longest_side: int, boxes_xyxy: NDArray[np.float32]) -> int:
     return max(11, round(size))
 
 
-def save_jpeg(picture: Image.Image, path: Path, *, quality: int) -> None:
-    """Write a picture in one step; its folder is made when missing.
+def save_jpeg(picture: Image.Image, path: Path, *, quality: int, durable: bool = True) -> None:
+    """Write a picture in one step; its folder is made when missing. See `write_atomic` for `durable`.
 
     Raises:
         OSError: The disk is full or can't be written.
     """
-    write_atomic(path, lambda file: picture.save(file, "JPEG", quality=quality))
+    write_atomic(path, lambda file: picture.save(file, "JPEG", quality=quality), durable=durable)
 
 
 def _write_above(draw: ImageDraw.ImageDraw, box: list[float], colour: str, words: str, font: Font) -> None:

@@ -35,7 +35,8 @@ from engine.rundir import RunDir, write_bytes_atomic
 
 log = logging.getLogger(__name__)
 
-# Large enough to judge boxes by, small enough that 50 epochs of them weigh a few megabytes.
+# Large enough to judge boxes by, small enough that 50 epochs of them weigh a few megabytes. An epoch's
+# pictures aren't waited for on their way to the disk: a busy one takes longer than drawing, a power cut those at most.
 _LONGEST_SIDE = 640
 _JPEG_QUALITY = 85
 _NUM_WORST = 4
@@ -142,7 +143,7 @@ def draw_previews(
                 photo, class_names, predictions, DrawnBoxes(record.boxes_xyxy, record.labels),
                 longest_side=_LONGEST_SIDE,
             )
-            save_jpeg(picture, path, quality=_JPEG_QUALITY)
+            save_jpeg(picture, path, quality=_JPEG_QUALITY, durable=False)
         except (DataError, OSError) as error:
             log.warning("no preview: %s", error)
             continue

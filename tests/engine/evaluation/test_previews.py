@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_photos_are_written_once(tmp_path: Path, records: list[ImageRecord]) -> 
     assert len(before) == 3
     make_previews(run_dir, 1, records, nothing, [0], CLASS_NAMES, 0.5)
     assert {path: path.stat().st_mtime_ns for path in run_dir.preview_photo(0).parent.iterdir()} == before
+
+
+def test_an_epochs_pictures_are_not_waited_for(
+    tmp_path: Path, records: list[ImageRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir, whole = RunDir(tmp_path / "run"), validation(records, [[], [], []], [0, 1, 2])
+    make_previews(run_dir, 0, records, whole, [0, 1], CLASS_NAMES, 0.5)
+    waits: list[int] = []
+    monkeypatch.setattr(os, "fsync", waits.append)
+    event = make_previews(run_dir, 1, records, whole, [0, 1], CLASS_NAMES, 0.5)
+    assert len(event.previews) == 2
+    assert len(waits) == 2  # for the boxes and their folder
 
 
 def test_the_number_of_boxes_is_bounded(tmp_path: Path, records: list[ImageRecord]) -> None:
