@@ -109,7 +109,7 @@ class Openings:
     def _opening(self, recipe: Recipe, lr_scale: float) -> Opening:
         """Steps until they went well for long enough, or as many in a row were discarded as training bears."""
         torch.manual_seed(recipe.training.seed)
-        optimizer = build_optimizer(self.detector, recipe.optimizer)
+        optimizer = build_optimizer(self.detector, recipe.optimizer, fused=recipe.hardware.fused_optimizer)
         precision = pick_precision(recipe.hardware.precision, self.device)
         stepper = Stepper(
             self.detector, optimizer, make_scaler(precision, self.device), device=self.device, precision=precision,

@@ -67,7 +67,7 @@ class Trial:
         )
         self._typical_sizes = sizes
         self.detector = prepared(build_detector(self.model, recipe.classes.names), recipe.hardware, self.device)
-        self.optimizer = build_optimizer(self.detector, recipe.optimizer)
+        self.optimizer = build_optimizer(self.detector, recipe.optimizer, fused=recipe.hardware.fused_optimizer)
         set_lr(self.optimizer, 0.0)
         decay = recipe.training.ema_decay
         self._average = WeightAverage(self.detector.network, decay) if decay else None

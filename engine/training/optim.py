@@ -22,7 +22,13 @@ from engine.recipe.schema import Optimizer
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-def build_optimizer(detector: Detector | Iterable[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:
+# Where torch has the update as one kernel; the same sums in one pass over the weights instead of four.
+_FUSING_DEVICES = {"cpu", "cuda"}
+
+
+def build_optimizer(
+    detector: Detector | Iterable[nn.Parameter], settings: Optimizer, *, fused: bool = False
+) -> torch.optim.Optimizer:
     """The optimizer a recipe asks for, over the parameters that learn.
 
     Build it before `set_training_mode` freezes anything: what requires no gradient here never learns.
@@ -30,15 +36,18 @@ def build_optimizer(detector: Detector | Iterable[nn.Parameter], settings: Optim
     Args:
         detector: The detector, or bare parameters, none of which then counts as backbone.
         settings: The recipe's `[optimizer]`.
+        fused: Update in one pass where the device has it; the recipe's `hardware.fused_optimizer`.
 
     Returns:
         One group for each learning rate and weight decay that differ, with its `lr_factor`; a single
         group, in the detector's own order, where nothing differs.
     """
     groups = _groups(detector, settings)
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
+    fuse = (fused and devices <= _FUSING_DEVICES) or None  # torch chooses otherwise
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999))
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=fuse)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=fuse)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

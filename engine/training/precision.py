@@ -11,13 +11,14 @@ it is lowered and the step left out, which is no divergence. The order matters a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.amp import GradScaler
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from engine.recipe.schema import Precision
 
@@ -82,11 +83,14 @@ def update_weights(optimizer: torch.optim.Optimizer, scaler: GradScaler, max_nor
         raise
 
 
+def _norm(parameters: Sequence[Tensor]) -> float:
+    return get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None]).item()
+
+
 def _judged_update(optimizer: torch.optim.Optimizer, scaler: GradScaler, max_norm: float | None) -> Update:
     scaler.unscale_(optimizer)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    # With no bound this multiplies by 1, which changes nothing.
-    norm = clip_grad_norm_(parameters, math.inf if max_norm is None else max_norm).item()
+    norm = _norm(parameters) if max_norm is None else clip_grad_norm_(parameters, max_norm).item()
     if math.isfinite(norm):
         scaler.step(optimizer)
         scaler.update()

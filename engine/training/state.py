@@ -86,7 +86,7 @@ class RunState:
         torch.manual_seed(seed)
         state = resume_from["model"] if resume_from else None
         self.detector = prepared(build_detector(recipe.model, self.class_names, state), recipe.hardware, self.device)
-        self.optimizer = build_optimizer(self.detector, recipe.optimizer)
+        self.optimizer = build_optimizer(self.detector, recipe.optimizer, fused=recipe.hardware.fused_optimizer)
         self.precision = pick_precision(recipe.hardware.precision, self.device)
         self.scaler = make_scaler(self.precision, self.device)
         decay = recipe.training.ema_decay

@@ -120,3 +120,5 @@ class Hardware(Section):
     """On a CPU, let convolutions do the normalisation after them where its statistics are fixed; the same values."""
     pyramid_in_place: bool = True
     """On a CPU, add the coarse maps of the feature pyramid into the fine ones where they lie; the same values."""
+    fused_optimizer: bool = True
+    """On CPUs and CUDA, update the weights in one pass over them; the same sums."""

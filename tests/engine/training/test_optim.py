@@ -278,3 +278,28 @@ def test_thawing_with_a_resume_in_between_is_as_without(detector: Detector, name
     optimizer.load_state_dict(state[1])
     epochs(resumed, optimizer, done, 4)
     assert changed(resumed, snapshot(detector)) == set()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
+def test_one_pass_updates_as_several(name: Any, form: torch.memory_format) -> None:
+    updated = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        weights = [nn.Parameter(torch.randn(8, 4, 3, 3).contiguous(memory_format=form)), nn.Parameter(torch.randn(8))]
+        optimizer = build_optimizer(weights, Optimizer(name=name, lr=0.1), fused=fused)
+        assert bool(optimizer.param_groups[0]["fused"]) == fused
+        for _ in range(3):
+            for weight in weights:
+                weight.grad = torch.randn(weight.shape).contiguous(
+                    memory_format=form if weight.dim() == 4 else torch.contiguous_format
+                )
+            optimizer.step()
+        updated.append([weight.detach() for weight in weights])
+    for one, other in zip(*updated, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_device_without_such_a_pass_takes_several() -> None:
+    weight = nn.Parameter(torch.empty(3, device="meta"))
+    assert build_optimizer([weight], Optimizer(), fused=True).param_groups[0]["fused"] is None
