@@ -1,9 +1,9 @@
 """Which memory allocator a worker runs with: glibc's own, or a quicker one that is installed here.
 
-Training frees and allocates the same large tensors in every step. glibc gives such memory back to the
-system and gets it again page by page, zeroed; tcmalloc, jemalloc and mimalloc keep it. They are
-libraries that the loader puts in front (`LD_PRELOAD`), so nothing here needs them: what isn't there, or
-doesn't work here, isn't used. Linux only; imports no torch.
+Training frees and allocates the same large tensors in every step. glibc gives the largest back to the system and
+gets them again page by page, zeroed; tcmalloc keeps them. Such libraries are put in front by the loader
+(`LD_PRELOAD`), so nothing here needs them: what isn't there, or doesn't work here, isn't used. Linux only;
+imports no torch.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _SONAMES: dict[str, tuple[str, ...]] = {
 }
 # A package from PyPI that carries a library (the `allocator` extra), which then comes before the system's.
 _WHEELS = {"mimalloc": "cmeel-mimalloc"}
-# The order in which "auto" looks; by `python -m tests.bench.allocators`.
-_BEST_FIRST = ("tcmalloc", "jemalloc", "mimalloc")
+# What "auto" looks for. jemalloc and mimalloc give memory back by the clock, between the steps of a training, which
+# makes them slower than glibc here (`python -m tests.bench.allocators`).
+_QUICKER = ("tcmalloc",)
 _VARIABLES: dict[str, dict[str, str]] = {
     # It reports allocations of more than a gigabyte on standard error, as if they were a fault.
     "tcmalloc": {"TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD": str(2**60)},
@@ -103,7 +104,7 @@ def choose(wanted: str, environ: Mapping[str, str] = os.environ) -> Allocator:
     if wanted == "auto":
         if any(_KNOWN.search(f"/{path}") for path in re.split(r"[:\s]+", environ.get(PRELOAD, ""))):
             return SYSTEM
-        return next((found for name in _BEST_FIRST if (found := find(name))), SYSTEM)
+        return next((found for name in _QUICKER if (found := find(name))), SYSTEM)
     return find(wanted) or SYSTEM
 
 

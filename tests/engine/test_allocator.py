@@ -44,13 +44,20 @@ def test_without_any_it_is_the_systems() -> None:
 def test_an_installed_one_is_found_by_the_loader_and_told_by_its_file(
     nothing_installed: dict[str, tuple[str, ...]],
 ) -> None:
-    nothing_installed["jemalloc"] = ("libnosuch.so.9", LIBRARY)
+    nothing_installed["tcmalloc"] = ("libnosuch.so.9", LIBRARY)
     found = choose("auto")
-    assert found.name == "jemalloc"
+    assert found.name == "tcmalloc"
     assert Path(found.library).is_absolute()
     assert Path(found.library).name.startswith("libm.so")
-    assert choose("jemalloc") == found
+    assert choose("tcmalloc") == found
     assert choose("mimalloc") == SYSTEM
+
+
+@needs_linux
+def test_one_that_isnt_quicker_is_used_only_by_its_name(nothing_installed: dict[str, tuple[str, ...]]) -> None:
+    nothing_installed["jemalloc"] = (LIBRARY,)
+    assert choose("auto") == SYSTEM
+    assert choose("jemalloc").name == "jemalloc"
 
 
 @needs_linux

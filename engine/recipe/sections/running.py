@@ -108,8 +108,8 @@ class Hardware(Section):
     memory_limit_gb: Annotated[float, Field(ge=0.5, le=10_000)] | None = None
     """Memory that the run may take, in 10^9 bytes; the device's where there is one. Left out: all there is."""
     allocator: Wanted = "auto"
-    """Memory allocator of the run's process, under Linux. "auto" takes the quickest of tcmalloc, jemalloc and mimalloc
-    that is installed, else the system's; a name takes that one."""
+    """Memory allocator of the run's process, under Linux. "auto" takes tcmalloc where it is installed, else the
+    system's; a name takes that one."""
     channels_last: bool = True
     """On a CPU, keep images and kernels with the channels innermost, as its convolutions like them best."""
     sparse_pooling: bool = True
