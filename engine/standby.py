@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import threading
+from typing import NoReturn
 
 _MOST_LINE_BYTES = 65_536
 _PATIENCE_S = 0.2
@@ -20,8 +21,8 @@ _PATIENCE_S = 0.2
 _NICENESS = 10
 
 
-def main() -> int:
-    """Get ready, wait, be a worker; returns its exit code."""
+def main() -> NoReturn:
+    """Get ready, wait, be a worker."""
     importing = threading.Thread(target=_import_worker, daemon=True, name="imports")
     importing.start()
     arguments = _wait_for_arguments()
@@ -31,7 +32,7 @@ def main() -> int:
         os.execv(sys.executable, [sys.executable, "-m", "engine.worker", *arguments])  # noqa: S606 - no shell wanted
     from engine import worker  # noqa: PLC0415 - the thread has imported it, or this tells why it can't be
 
-    return worker.main(arguments)
+    worker.leave(worker.main(arguments))
 
 
 def _import_worker() -> None:
@@ -55,4 +56,4 @@ def _wait_for_arguments() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

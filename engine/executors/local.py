@@ -33,7 +33,7 @@ _KILL_PATIENCE_S = 5.0
 _LOOK_EVERY_S = 0.5
 
 # With less than this free no worker is started ahead: it would take what the run at work may need.
-_LEAST_MEMORY_BYTES = 1_500_000_000
+_LEAST_MEMORY_BYTES = 2_000_000_000
 # Signals by which a process ends whose memory is in disorder.
 _CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP))
 
