@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -353,10 +352,7 @@ def _draw_curves(run_dir: RunDir) -> list[GuardedProcess]:
 
     A picture that can't be drawn (the folder is gone, no process can be started) stops no queue.
     """
-    # The next run begins meanwhile.
-    program = shutil.which("nice")
-    gently = [program, "-n", "5"] if program else []
     with contextlib.suppress(OSError):
-        command = [*gently, sys.executable, "-m", "engine.report.make", str(run_dir.path.parent), "-", run_dir.run_id]
+        command = [sys.executable, "-m", "engine.report.make", str(run_dir.path.parent), "-", run_dir.run_id]
         return [GuardedProcess(run_dir.worker_log, command)]
     return []
