@@ -142,43 +142,46 @@ def train(recipe: Recipe, test: Recipe, run: Path, minutes: float, slice_minutes
     spent_path.write_text(json.dumps({"minutes": trained_s() / 60, "epochs": spent["epochs"]}))
 
 
-def minutes_to(curve: Curve, ap50: float) -> float | None:
-    """Minutes after which a curve has reached an AP50; as measured, nothing between two epochs."""
-    return next((float(point["minutes"]) for point in curve if (point["ap50"] or 0.0) >= ap50), None)
+def minutes_to(curve: Curve, figure: str, value: float) -> float | None:
+    """Minutes after which a curve has reached a figure; as measured, nothing between two epochs."""
+    return next((float(point["minutes"]) for point in curve if (point[figure] or 0.0) >= value), None)
 
 
 def plot(lesson: Curve, others: dict[str, Curve], out: Path, cores: str) -> None:
-    """Draw the curves, the lesson's best figure as the line to reach, and when each one reaches it."""
+    """Draw AP and AP50, the lesson's best as the line to reach, and when each curve reaches it."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    target = max(point["ap50"] for point in lesson)
-    whole = minutes_to(lesson, target) or 0.0
-    figure, axes = plt.subplots(figsize=(8, 4.5), dpi=150)
-    axes.axhline(target, color="0.6", linestyle="--", linewidth=1)
-    axes.annotate(
-        f"the lesson's best after {whole:.0f} minutes: {target:.3f}", (whole, target), xytext=(0, 4),
-        textcoords="offset points", ha="right", va="bottom", color="0.35", fontsize=8,
-    )
+    figure, both = plt.subplots(1, 2, figsize=(11, 4.6), dpi=130)
     # Distinct in lightness and marker too, not in hue alone.
-    styles = [("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D")]
-    curves = {"the lesson's script": lesson, **others}
-    for (name, curve), (colour, marker) in zip(curves.items(), [("#555555", "x"), *styles], strict=False):
-        at = minutes_to(curve, target)
-        told = f": there after {at:.1f} min, {whole / at:.1f} times as soon" if at else ": not there"
-        label = name + told if name in others else name
-        print(f"{name}{told}")
-        axes.plot([point["minutes"] for point in curve], [point["ap50"] for point in curve],
-                  color=colour, marker=marker, markersize=4, linewidth=1.6, label=label)
-    axes.set_xlabel(f"minutes of training {cores}")
-    axes.set_ylabel("AP50 on the 72 test photos")
-    axes.set_xlim(left=0)
-    axes.set_ylim(top=1.0)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    styles = [("#555555", "x"), ("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D")]
+    for axes, key, name in zip(both, ("ap50", "ap"), ("AP50", "AP (IoU 0.50 to 0.95)"), strict=True):
+        target = max(point[key] for point in lesson)
+        theirs = minutes_to(lesson, key, target) or 0.0
+        axes.axhline(target, color="0.6", linestyle="--", linewidth=1)
+        axes.annotate(
+            f"the lesson's best, {target:.3f}, after {theirs:.0f} min", (1, target), xytext=(0, 4),
+            xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", color="0.35", fontsize=8,
+        )
+        for (who, curve), (colour, marker) in zip({"the lesson's script": lesson, **others}.items(), styles,
+                                                  strict=False):
+            own = minutes_to(curve, key, target)
+            told = f": {curve[-1][key]:.3f} at its end"
+            if own:
+                told = f": there after {own:.1f} min, {theirs / own:.1f} times as soon"
+            print(f"{name}, {who}{told}")
+            label = who + told.replace(": ", ":\n", 1) if who in others else who
+            axes.plot([point["minutes"] for point in curve], [point[key] for point in curve], color=colour,
+                      marker=marker, markersize=4, linewidth=1.6, label=label)
+        axes.set_xlabel(f"minutes of training {cores}")
+        axes.set_ylabel(f"{name} on the test photos")
+        axes.set_xlim(left=0)
+        axes.margins(y=0.12)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.14), fontsize=8, frameon=False)
     figure.tight_layout()
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
