@@ -26,7 +26,7 @@ from engine.models.checkpoint import Content, load_checkpoint
 from engine.models.detector import pick_device, to_cpu
 from engine.models.speed import prepared
 from engine.recipe.load import read_resolved
-from engine.recipe.schema import Hardware, Model
+from engine.recipe.schema import AskedPrecision, Hardware, Model
 from engine.rundir import RunDir
 
 
@@ -74,7 +74,8 @@ class Predictor:
 
 
 def load_predictor(
-    source: RunDir | ModelFile | Path | str, device: str = "auto", *, runs_dir: Path = Path("runs")
+    source: RunDir | ModelFile | Path | str, device: str = "auto", precision: AskedPrecision = "fp32", *,
+    runs_dir: Path = Path("runs"),
 ) -> Predictor:
     """A model, from whatever a person names it by.
 
@@ -82,6 +83,7 @@ def load_predictor(
         source: A run or its folder (its best model), a checkpoint file wherever it lies, or a run's number, id or
             recipe name within `runs_dir`.
         device: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        precision: Number format of the convolutions and products, as `hardware.precision` in a recipe.
         runs_dir: Where runs are looked for by name.
 
     Raises:
@@ -103,7 +105,7 @@ def load_predictor(
             "X102", str(file.checkpoint), f"the weights don't fit their own description: {error.problems[0].found}",
             "use another checkpoint of the run",
         ) from error
-    ready = prepared(detector, Hardware(), chosen).eval()
+    ready = prepared(detector, Hardware(precision=precision), chosen).eval()
     return Predictor(ready, chosen, _epoch(content), file, model, _own_thresholds(content))
 
 

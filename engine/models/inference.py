@@ -28,8 +28,17 @@ def make_ready(detector: Detector) -> None:
     for convolution, norm, parent, name in list(folding_pairs(detector.network)):
         _fold(convolution, norm)
         setattr(parent, name, nn.Identity())
+    if detector.detect_precision == "bf16":
+        _round_kernels(detector)
     if next(detector.parameters()).device.type != "mps":  # slower there
         detector.to(memory_format=torch.channels_last)
+
+
+def _round_kernels(detector: Detector) -> None:
+    """Round kernels once, as autocast would before each picture."""
+    for layer in detector.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.weight.data = layer.weight.data.bfloat16()
 
 
 def _fold(convolution: nn.Conv2d, norm: Any) -> None:

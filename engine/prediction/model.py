@@ -24,6 +24,7 @@ from engine.evaluation.predict import load_predictor
 from engine.modelfile import ModelFile
 from engine.prediction.apply import Applier
 from engine.prediction.choices import Choices, require_choices
+from engine.recipe.schema import AskedPrecision
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Photo: TypeAlias = "str | os.PathLike[str] | Image.Image | Pixels"
@@ -170,9 +171,12 @@ def as_pixels(photo: Photo) -> Pixels:
     return photo
 
 
-def load_model(source: str | Path | ModelFile, device: str = "auto", *, runs_dir: Path = Path("runs")) -> Model:
+def load_model(
+    source: str | Path | ModelFile, device: str = "auto", precision: AskedPrecision = "fp32", *,
+    runs_dir: Path = Path("runs"),
+) -> Model:
     """See `engine.load`."""
-    return Model(Applier(load_predictor(source, device, runs_dir=runs_dir)))
+    return Model(Applier(load_predictor(source, device, precision, runs_dir=runs_dir)))
 
 
 __all__ = ["Model", "Photo", "Result", "Thresholds", "load_model"]

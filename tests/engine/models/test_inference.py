@@ -74,6 +74,26 @@ def test_a_picture_is_prepared_as_the_network_would(size: tuple[int, int]) -> No
 
 
 @pytest.mark.parametrize("arch", FAMILIES)
+def test_kernels_rounded_once_find_what_autocast_finds(arch: str) -> None:
+    detector = with_statistics(arch)
+    ready = copy.deepcopy(detector)
+    make_ready(ready)
+    detector.detect_precision = "bf16"
+    make_ready(detector)
+    ready.detect_precision = "bf16"
+    kernels = [layer.weight.dtype for layer in detector.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    assert set(kernels) == {torch.bfloat16}
+    images = [torch.rand(3, 60, 80)]
+    [wanted], [found] = ready.detect(images), detector.detect(images)
+    assert len(wanted["scores"]) > 0
+    assert {name: tensor.dtype for name, tensor in found.items()} == {
+        "boxes_xyxy": torch.float32, "scores": torch.float32, "labels": torch.int64,
+    }
+    for name in ("scores", "boxes_xyxy", "labels"):
+        assert torch.equal(found[name], wanted[name])  # type: ignore[literal-required]
+
+
+@pytest.mark.parametrize("arch", FAMILIES)
 def test_prepared_pictures_hold_the_same_objects(arch: str) -> None:
     detector = with_statistics(arch)
     pictures = [np.random.default_rng(seed).integers(0, 256, (60, 80, 3), dtype=np.uint8) for seed in range(2)]
