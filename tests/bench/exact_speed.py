@@ -102,7 +102,7 @@ def read(
     prepared(detector, hardware, CPU).to(
         memory_format=torch.channels_last if hardware.channels_last else torch.contiguous_format
     )
-    optimizer = build_optimizer(detector.train(), Optimizer(lr=0.0), fused=hardware.fused_optimizer)
+    optimizer = build_optimizer(detector.train(), Optimizer(lr=1e-12), fused=hardware.fused_optimizer)
     torch.manual_seed(1)
     began = clock()
     total = torch.stack(list(detector.losses(images, targets, pick_precision(hardware.precision, CPU)).values())).sum()
