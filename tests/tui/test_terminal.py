@@ -2,59 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
-import select
 import signal
-import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine.cli.main import cli
 from tests.tui.build import an_evening
+from tests.tui.terminal import Terminal, opened
 from tui import graphics as graphics_module
 from tui.graphics import Graphic, Graphics, choose_graphics
 
 _ALTERNATE_SCREEN = b"\x1b[?1049h"
 _MAIN_SCREEN = b"\x1b[?1049l"
-
-
-@dataclass
-class Terminal:
-    """A pseudo-terminal with a dashboard on it."""
-
-    process: subprocess.Popen[bytes]
-    ours: int
-    theirs: int
-    modes: list[Any]
-    output: bytes = b""
-
-    def read(self, until: bytes, timeout_s: float = 20.0) -> bool:
-        """Take what it writes until something comes; False when it doesn't come in time."""
-        deadline = time.monotonic() + timeout_s
-        while until not in self.output and time.monotonic() < deadline:
-            if select.select([self.ours], [], [], 0.1)[0]:
-                self.output += os.read(self.ours, 65536)
-        return until in self.output
-
-    def wait(self, timeout_s: float = 10.0) -> int | None:
-        """The exit status, its output being read on; None when it doesn't end in time."""
-        deadline = time.monotonic() + timeout_s
-        while self.process.poll() is None and time.monotonic() < deadline:
-            if select.select([self.ours], [], [], 0.05)[0]:
-                self.output += os.read(self.ours, 65536)
-        while select.select([self.ours], [], [], 0.05)[0]:
-            self.output += os.read(self.ours, 65536)
-        return self.process.poll()
 
 
 @pytest.fixture(scope="module")
@@ -77,22 +42,8 @@ def size() -> tuple[int, ...]:
 
 @pytest.fixture
 def terminal(runs_dir: Path, graphics: str, size: tuple[int, ...]) -> Iterator[Terminal]:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size))
-    modes = termios.tcgetattr(theirs)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "engine.cli.main", "watch", "--runs", str(runs_dir), "--graphics", graphics],
-        stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm-256color"},
-    )  # fmt: skip
-    terminal = Terminal(process, ours, theirs, modes)
-    yield terminal
-    process.kill()
-    process.wait()
-    for descriptor in (ours, theirs):
-        try:
-            os.close(descriptor)
-        except OSError:
-            continue
+    with opened(runs_dir, graphics, size) as terminal:
+        yield terminal
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)

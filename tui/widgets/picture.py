@@ -12,7 +12,7 @@ from rich.style import Style
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -74,17 +74,18 @@ class SixelCanvas(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._drawing: Drawing | None = None
+        self._room = Size()
 
-    def show(self, drawing: Drawing | None) -> None:
-        """Show another drawing, or none."""
+    def show(self, drawing: Drawing | None, room: Size) -> None:
+        """Show another drawing, made for so many cells, or none."""
         if drawing is not self._drawing:
-            self._drawing = drawing
+            self._drawing, self._room = drawing, room
             self.refresh()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Empty cells, then the picture over them; none while a dialog lies above."""
+        """Empty cells, then the picture over them; none while a dialog lies above, or one of another size is made."""
         drawing, blank = self._drawing, Strip.blank(crop.width, self.rich_style)
-        is_whole = crop.size == self.size
+        is_whole = crop.size == self.size == self._room
         if drawing is None or not self.screen.is_active or not is_whole:
             return [blank] * crop.height
         region = self.region
@@ -179,7 +180,7 @@ class Picture(Container):
             self._cells.show(drawing)
             self._reveal(self._cells)
         elif drawing.sixels:
-            self._sixels.show(drawing)
+            self._sixels.show(drawing, Size(message.room.columns, message.room.rows))
             self._reveal(self._sixels)
         else:
             self._show_pixels(drawing, drawing.pixels)

@@ -81,8 +81,13 @@ class QueueList(ScrollView, can_focus=False):
         end = (self.scroll_offset.y + self.size.height) // self._density + 1
         old, self._lines = self._lines, {run: self._lines_of(run) for run in self._runs[first:end]}
         for place, (run, lines) in enumerate(self._lines.items(), first):
-            if run in touched or lines != old.get(run):
-                self.refresh_lines(place * self._density, self._density)
+            top, before = place * self._density, old.get(run)
+            if run in touched or before is None or len(before) != len(lines):
+                self.refresh_lines(top, self._density)
+                continue
+            for part in range(min(len(lines), self._density)):
+                if lines[part] != before[part]:
+                    self.refresh_lines(top + part, 1)
 
     def _lines_of(self, run: str) -> list[list[Piece]]:
         return run_lines(self._views[run], self._text_width, self._now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from rich.cells import cell_len
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -39,10 +40,13 @@ class RunHeader(Widget):
     def show(self, view: RunView, now: float) -> None:
         """Show a run as of now (seconds since 1970)."""
         self._view, self._now = view, now
-        lines = self._lines()
-        if lines != self._shown:
-            self.refresh(layout=len(lines) != len(self._shown))
-            self._shown = lines
+        old, self._shown = self._shown, self._lines()
+        if len(old) != len(self._shown):
+            self.refresh(layout=True)
+            return
+        for place, (before, after) in enumerate(zip(old, self._shown, strict=True)):
+            if before != after:
+                self.refresh(Region(0, place, self.content_size.width, 1))
 
     def on_resize(self) -> None:
         """Arrange the figures anew."""
