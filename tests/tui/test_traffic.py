@@ -22,9 +22,10 @@ _LISTENING_S = 3.0
 
 
 @pytest.fixture
-def runs_dir(tmp_path: Path, hold_locks: Callable[..., None]) -> Path:
-    """A queue in the middle of its night, its worker alive, as of now."""
-    runs_dir = tmp_path / "runs"
+def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold_locks: Callable[..., None]) -> Path:
+    """A queue in the middle of its night, its worker alive, as of now; in the current folder, for a short name."""
+    monkeypatch.chdir(tmp_path)
+    runs_dir = Path("runs")
     run_dir = an_evening(runs_dir, start=time.time() - 780)
     hold_locks(run_dir.worker_lock, runs_dir / SUPERVISOR_LOCK)
     return runs_dir
@@ -112,25 +113,31 @@ def test_a_preview_is_sent_once_a_change(terminal: Terminal, sign: bytes) -> Non
     assert terminal.listen(_LISTENING_S).count(sign) == 0
 
 
+def states_in(runs_dir: Path) -> dict[str, str]:
+    queue = RunQueue(runs_dir)
+    states = {row.run: row.state for row in queue.rows()}
+    queue.close()
+    return states
+
+
 def test_what_one_dashboard_does_the_others_show(runs_dir: Path) -> None:
-    with opened(runs_dir, "halfblock", _LARGE) as one, opened(runs_dir, "halfblock", (24, 80, 800, 480)) as other:
+    with opened(runs_dir, "halfblock", _LARGE) as one, opened(runs_dir, "halfblock", _LARGE) as other:
         for terminal in (one, other):
             assert terminal.read(b"0.708")
             terminal.press(b"1")
-            assert terminal.read(b"2 queued")
-            assert b"held" not in terminal.output
-        one.press(b"G")
-        one.listen(0.5)
+            assert terminal.read(b"memory")  # the queue panel is open
+        for key in b"gj":  # the first run that waits, after the one at work
+            one.press(bytes([key]))
+            one.listen(0.7)
         one.press(b"h")
-        assert one.read(b"held")
-        assert other.read(b"held")
-        other.output = one.output = b""
-        one.press(b"r")  # it is still the chosen one
+        assert one.read(b"1 queued")
+        assert other.read(b"1 queued")
+        assert states_in(runs_dir)["0005-desk-r50-v2"] == "held"
+        one.output = other.output = b""
+        one.press(b"r")
         assert one.read(b"2 queued")
         assert other.read(b"2 queued")
+        assert states_in(runs_dir)["0005-desk-r50-v2"] == "queued"
         for terminal in (one, other):
             terminal.press(b"q")
             assert terminal.wait() == 0
-    queue = RunQueue(runs_dir)
-    assert [row.state for row in queue.rows()][-1] == "queued"
-    queue.close()
