@@ -67,10 +67,7 @@ def detect(recipe: Recipe, state: dict[str, Tensor], folder: Path, paths: Sequen
         "model": state, "epoch": 0, "arch": recipe.model.arch, "class_names": list(CLASS_NAMES),
         "model_settings": recipe.model.model_dump(mode="json"),
     })
-    predictor = load_predictor(str(checkpoint), "cpu")
-    if hasattr(predictor.detector, "detect_precision"):
-        predictor.detector.detect_precision = recipe.hardware.precision
-    applier = Applier(predictor)
+    applier = Applier(load_predictor(str(checkpoint), "cpu", recipe.hardware.precision))
     pictures = [Picture(path, path.name) for path in paths]
     for _, pixels in load_ahead(pictures, 2 * applier.batch_size):
         assert not isinstance(pixels, Exception), "the photos can be read"
