@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.previewfile import decode_previews
 from engine.progress import RunProgress
 from engine.rundir import REMOVED_DIR, RunDir
 from engine.runqueue import OVER, QueueRow
@@ -39,6 +40,7 @@ LAST = "the last state of a finished run"
 LEFTOVER = "left behind when something was cut short"
 REPLAY = "a repeatable step of a finished run"
 PREVIEW = "previews of an epoch between those kept"
+PHOTO = "a photo of no preview that is kept"
 EVENTS_BEFORE = "events that a resume cut off"
 REMOVED = "a removed run"
 
@@ -93,6 +95,22 @@ def _spare_previews(run_dir: RunDir, progress: RunProgress, every: int) -> Itera
     for folder in folders:
         if int(folder.name) not in kept:
             yield _spare(folder, PREVIEW)
+    yield from _spare_photos(run_dir, kept)
+
+
+def _spare_photos(run_dir: RunDir, epochs: Iterable[int]) -> Iterator[Spare]:
+    """Plain photos of none of these epochs' previews: most were among the worst ones of another epoch."""
+    needed: set[str] = set()
+    for boxes in (run_dir.preview_boxes(epoch) for epoch in epochs):
+        try:
+            needed.update(image.photo for image in decode_previews(boxes.read_bytes()).images)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError):
+            return  # nobody knows what it needs
+    for photo in _entries(run_dir.preview_photo(0).parent):
+        if run_dir.relative(photo) not in needed:
+            yield _spare(photo, PHOTO)
 
 
 def kept_previews(epochs: Sequence[int], every: int, best: int | None) -> frozenset[int]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from engine.control import is_supervised
 from engine.events import EventTail
@@ -26,6 +27,8 @@ _ASKED_WORDS: dict[Asked, str] = {
     "kill": "is being killed",
 }
 
+Remedy = Literal["", "release", "retry", "first", "stop", "unpause", "start", "log"]
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -34,11 +37,13 @@ class Reason:
     Attributes:
         words: What it is.
         fix: What to do about it; "" for nothing.
+        remedy: What the fix does, in a word that the dashboard has a key for; "" for what has none.
         is_general: It holds for every queued run, and need be said only once.
     """
 
     words: str
     fix: str = ""
+    remedy: Remedy = ""
     is_general: bool = False
 
 
@@ -85,6 +90,7 @@ class Board:
         counts: How many runs are in each state.
         paused: Why nothing new is started; None when the queue isn't paused.
         until: Until when the supervisor works, seconds since 1970.
+        former_until: Until when the one before was to work: nobody is at work, and who starts now ends then too.
         is_supervised: Whether somebody is at work on the queue.
         queue_done_at: When everything queued should be done; None where that can't be told.
         progress: Of the runs at work, by run.
@@ -96,6 +102,7 @@ class Board:
     until: float | None = None
     is_supervised: bool = False
     queue_done_at: float | None = None
+    former_until: float | None = None
     progress: Mapping[str, RunProgress] = field(default_factory=dict)
 
 
@@ -133,9 +140,10 @@ def stand(reading: QueueReading, *, is_supervised: bool, now: float, left: Mappi
                 left.get(row.run, Left()).left_s, done_at, row.run in forecast.at_the_latest,
             )
         )
+    former = None if is_supervised or reading.until is None or reading.until <= now else reading.until
     return Board(
         tuple(standings), Counter(row.state for row in reading.rows.values()), reading.paused, until, is_supervised,
-        forecast.queue_done_at,
+        forecast.queue_done_at, former,
     )
 
 
@@ -172,20 +180,19 @@ def _why(
     if row.state in ACTIVE:
         return [Reason(_ASKED_WORDS[row.asked])] if row.asked else []
     if row.state == "held":
-        return [Reason(row.reason or "held", f"`engine release {row.number}` lets it go on")]
+        return [Reason(row.reason or "held", f"`engine release {row.number}` lets it go on", remedy="release")]
     why = []
     if paused is not None:
-        why.append(Reason(f"the queue is paused ({paused})", "`engine unpause` goes on", is_general=True))
+        why.append(Reason(f"the queue is paused ({paused})", "`engine unpause` goes on", "unpause", is_general=True))
     if not is_supervised:
-        why.append(Reason("nobody is at work on the queue", "`engine run` starts it", is_general=True))
+        why.append(Reason("nobody is at work on the queue", "`engine run` starts it", "start", is_general=True))
     if row.cause == "no space":
         why.append(Reason(row.reason, "free some space: `engine clean` tells what could go"))
     if row.not_before is not None and row.not_before > now:
-        why.append(
-            Reason(f"not before {clock_words(row.not_before, now)}", f"`engine release {row.number}` lets it start")
-        )
+        later = f"not before {clock_words(row.not_before, now)}"
+        why.append(Reason(later, f"`engine release {row.number}` lets it start", remedy="release"))
     if ahead:
-        why.append(Reason(ahead, f"`engine move {row.number} --first` puts it first"))
+        why.append(Reason(ahead, f"`engine move {row.number} --first` puts it first", remedy="first"))
     if until is not None and done_at is not None and done_at > until:
         why.append(Reason(f"should not be done by {clock_words(until, now)}, when work ends; goes on another day"))
     if row.reason and row.cause != "no space":
@@ -213,9 +220,7 @@ def read_board(runs_dir: Path, reading: QueueReading, now: float) -> Board:
         left[row.run] = left_of_run(row, RunDir(runs_dir / row.run), progress)
         progresses[row.run] = progress
     board = stand(reading, is_supervised=is_supervised(runs_dir), now=now, left=left)
-    return Board(
-        board.standings, board.counts, board.paused, board.until, board.is_supervised, board.queue_done_at, progresses
-    )
+    return replace(board, progress=progresses)
 
 
 def read_queue_board(runs_dir: Path, now: float, timeout_s: float = 0.3) -> tuple[Board, str]:
@@ -263,10 +268,11 @@ def explain_run(row: QueueRow, board: Board, progress: RunProgress) -> list[Reas
         words = f"failed ({row.cause}): {row.reason}" if row.cause else f"failed: {row.reason}"
         return [
             Reason(words, what_to_do(row)),
-            Reason("the worker's own words", f"`engine logs {row.number}`"), *_explain_work(row, progress),
+            Reason("the worker's own words", f"`engine logs {row.number}`", remedy="log"),
+            *_explain_work(row, progress),
         ]
     if row.state == "cancelled":
-        return [Reason(row.reason or "cancelled", f"`engine retry {row.number}` queues it again"),
+        return [Reason(row.reason or "cancelled", f"`engine retry {row.number}` queues it again", remedy="retry"),
                 *_explain_work(row, progress)]
     best = "" if progress.best_ap50 is None else f", best AP50 {progress.best_ap50:.3f} (epoch {progress.best_epoch})"
     return [Reason(f"finished{': ' + row.reason if row.reason else ''}{best}", f"`engine predict {row.number} IMAGES`")]
@@ -290,7 +296,7 @@ def _explain_unfinished(standing: Standing) -> list[Reason]:
     if standing.row.state not in ACTIVE:
         return list(standing.why)
     stopping = f"`engine stop {standing.row.number}` saves and stops it"
-    return list(standing.why) or [Reason("is at work", stopping)]
+    return list(standing.why) or [Reason("is at work", stopping, remedy="stop")]
 
 
 def _explain_work(row: QueueRow, progress: RunProgress) -> list[Reason]:

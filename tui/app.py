@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from engine.standing import Board
-from tui.asking import Outcome, carry_out
+from tui.asking import STARTING, Outcome, carry_out
 from tui.feed import (
     Change,
     Feed,
@@ -39,7 +39,7 @@ from tui.panels.log import LogWanted
 from tui.panels.panel import RecipesWanted
 from tui.recipes import RecipeReading
 from tui.scene import Scene
-from tui.screens.control import Asked
+from tui.screens.control import Asked, failure_screen
 from tui.screens.main import MainScreen
 from tui.theme import DARK, LIGHT, THEMES
 from tui.view import RunView
@@ -276,12 +276,15 @@ class WatchApp(App[None]):
     def _compare(self, message: RunsCompared) -> None:
         self._compared = frozenset(message.run_ids)
         self._feed.compare(message.run_ids)
+
     # --- what is asked of runs ---
 
     @on(Asked)
     def _carry_out(self, message: Asked) -> None:
         """Do it in a thread: a writer may hold the queue for moments."""
         request = message.request
+        if request.verb in STARTING:
+            self.notify("starting, which takes a moment", markup=False)
 
         def work() -> None:
             self.post_message(Answered(carry_out(self._runs_dir, request)))
@@ -297,6 +300,8 @@ class WatchApp(App[None]):
             self.notify(_shortened(outcome.refused), title="Not done", severity="warning", timeout=10, markup=False)
         for note in outcome.notes:
             self.notify(note, severity="warning", timeout=10, markup=False)
+        if outcome.failure:
+            self.push_screen(failure_screen(outcome.failure))
 
     @on(LogWanted)
     def _read_log(self, message: LogWanted) -> None:

@@ -14,15 +14,17 @@ from typing import Literal
 from engine import control
 from engine.control import Change
 from engine.errors import EngineError, Problem, Where, printable
+from engine.launching import launch
 from engine.rundir import QUEUE_FILE
 from engine.runqueue import WAITING, QueueRow, RunQueue
 from engine.standing import in_order
 
 Verb = Literal[
     "hold", "release", "stop", "stop after epoch", "kill", "cancel", "retry", "go on", "up", "down", "first", "last",
-    "raise", "lower", "remove", "pause", "pause and put back", "unpause",
+    "raise", "lower", "remove", "pause", "pause and put back", "unpause", "start", "unpause and start",
 ]  # fmt: skip
 
+STARTING: tuple[Verb, ...] = ("start", "unpause and start")
 _STARTS_NOTHING = ("hold", "stop", "stop after epoch", "kill", "cancel", "remove", "pause", "pause and put back")
 
 
@@ -41,17 +43,27 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a request, in words: what was done, what was refused and why, and what to know."""
+    """What became of a request, in words: what was done, what was refused and why, and what to know.
+
+    Attributes:
+        done: A line for each run, or for the queue.
+        refused: Likewise.
+        notes: What to know besides.
+        failure: Why nothing could be done, to be read at leisure.
+    """
 
     done: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    failure: tuple[str, ...] = ()
 
 
 def carry_out(runs_dir: Path, request: Request) -> Outcome:
     """Do what is asked, and say what became of it; refusals and problems are words too."""
     if not (runs_dir / QUEUE_FILE).is_file():
         return Outcome(refused=(f"there is no queue in {printable(str(runs_dir))}, so there is nothing to control",))
+    if request.verb == "start":
+        return _start(runs_dir)
     told: list[str] = []
     try:
         with control.opened(runs_dir, told.append) as queue:
@@ -63,8 +75,22 @@ def carry_out(runs_dir: Path, request: Request) -> Outcome:
     done = tuple(printable(f"{change.run} {change.words}".strip()) for change in changes if change.problem is None)
     refused = tuple(_problem_words(change.problem) for change in changes if change.problem is not None)
     if done and request.verb not in _STARTS_NOTHING and not control.is_supervised(runs_dir):
-        told.append("nobody is at work on the queue; `engine run` starts it")
+        if request.verb in STARTING:
+            return _start(runs_dir)
+        told.append("nobody is at work on the queue; S starts it")
     return Outcome(done, refused, _safe(told))
+
+
+def _start(runs_dir: Path) -> Outcome:
+    """Have the queue worked on in the background; returns once somebody is at work."""
+    try:
+        process = launch(runs_dir)
+    except EngineError as error:
+        told = [part for problem in error.problems for part in (str(problem.where), problem.found, problem.fix)]
+        return Outcome(failure=_safe(told))
+    except OSError as error:
+        return Outcome(failure=_safe([f"no process can be started: {error}"]))
+    return Outcome(done=(f"at work in the background as process {process}; leave when you like",))
 
 
 def _safe(lines: Sequence[str]) -> tuple[str, ...]:
@@ -106,6 +132,7 @@ _OF_QUEUE: dict[Verb, Callable[[RunQueue], list[Change]]] = {
     "pause": lambda queue: _pause(queue, put_back=False),
     "pause and put back": lambda queue: _pause(queue, put_back=True),
     "unpause": _unpause,
+    "unpause and start": _unpause,
 }
 
 

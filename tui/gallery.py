@@ -18,6 +18,7 @@ from rich.segment import Segment
 from engine.previewfile import EpochPreviews, PreviewImage
 from tui.blocks import fitted
 from tui.judged import Judgement, judge
+from tui.kitty import png_of
 from tui.overlay import ALL, Shown, draw_in_cells
 from tui.pictures import PictureShelf
 from tui.pixels import draw_in_pixels
@@ -69,7 +70,7 @@ class Room:
         columns: Cells.
         rows: Cells.
         cell: Pixels of a cell, (width, height), where pixels are wanted; None for characters.
-        is_sixel: Whether pixels are wanted as sixels.
+        is_sixel: Whether pixels are wanted as sixels, else as a PNG for kitty.
     """
 
     columns: int
@@ -80,14 +81,13 @@ class Room:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
-    """A drawn picture: lines of characters, or pixels."""
+    """A drawn picture: lines of characters, or pixels as a terminal takes them."""
 
     columns: int
     rows: int
     lines: tuple[tuple[Segment, ...], ...] = ()
-    pixels: Image | None = None
     sixels: str = ""
-    """The pixels as a terminal takes them; of these it needs no more."""
+    png: bytes = b""
 
 
 def draw(photo: Image, sight: Sight, room: Room) -> Drawing:
@@ -101,7 +101,9 @@ def draw(photo: Image, sight: Sight, room: Room) -> Drawing:
     across, down = room.cell
     columns, rows = fitted(size, room.columns, room.rows, down / across)
     pixels = draw_in_pixels(photo, judgement, size, (columns * across, rows * down), sight.shown, down)
-    return Drawing(columns, rows, pixels=pixels, sixels=_sixels(pixels) if room.is_sixel else "")
+    if room.is_sixel:
+        return Drawing(columns, rows, sixels=_sixels(pixels))
+    return Drawing(columns, rows, png=png_of(pixels))
 
 
 def _sixels(pixels: Image) -> str:

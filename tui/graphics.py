@@ -11,6 +11,8 @@ from typing import Literal
 Graphics = Literal["sixel", "kitty", "halfblock", "none"]
 GRAPHICS_CHOICES = ("auto", "sixel", "kitty", "halfblock", "none")
 _TMUX_PATIENCE_S = 1.0
+# Terminals that know kitty's placeholders, by the name they give themselves.
+_KITTY_LIKE = ("xterm-kitty", "xterm-ghostty", "ghostty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,13 @@ class Graphic:
         way: In pixels of one kind or the other, in characters, or not at all.
         choices: The ways that a key goes through.
         cell: Pixels of a cell, (width, height).
+        through_tmux: Whether what tmux doesn't know has to be passed through it.
     """
 
     way: Graphics = "halfblock"
     choices: tuple[Graphics, ...] = ("halfblock", "none")
     cell: tuple[int, int] = (10, 20)
+    through_tmux: bool = False
 
     @property
     def is_pixels(self) -> bool:
@@ -41,17 +45,18 @@ def choose_graphics(asked: str) -> Graphic:
 
     Args:
         asked: One of `GRAPHICS_CHOICES`. "auto" asks the terminal (it may take some 0.2 s to answer), inside
-            tmux also whether the terminal round it takes sixel.
+            tmux also what the terminal round it takes.
     """
     if asked in {"none", "halfblock"} or not _has_size():
         return Graphic("none" if asked == "none" else "halfblock")
     found, cell = _probe()
-    if asked == "auto" and found != "halfblock" and is_multiplexed() and not _passes(found):
-        found = "halfblock"
+    in_tmux = "TMUX" in os.environ
+    if asked == "auto" and is_multiplexed():
+        found = _round_tmux(found) if in_tmux else "halfblock"
     ways: dict[str, Graphics] = {"sixel": "sixel", "kitty": "kitty"}
     way = ways.get(asked, found)
     choices: tuple[Graphics, ...] = ("halfblock", "none")
-    return Graphic(way, (way, *choices) if way not in choices else ("sixel", "kitty", *choices), cell)
+    return Graphic(way, (way, *choices) if way not in choices else ("sixel", "kitty", *choices), cell, in_tmux)
 
 
 def _has_size() -> bool:
@@ -67,9 +72,16 @@ def is_multiplexed() -> bool:
     return "TMUX" in os.environ or os.environ.get("TERM", "").startswith(("screen", "tmux"))
 
 
-def _passes(found: Graphics) -> bool:
-    """Whether tmux hands pictures on: since 3.4 it takes sixel, but only some terminals round it do."""
-    return found == "sixel" and "sixel" in _tmux_says("#{client_termfeatures}").split(",")
+def _round_tmux(found: Graphics) -> Graphics:
+    """What tmux hands on to the terminal round it.
+
+    Since 3.4 it takes sixel itself, and says whether that terminal does too. Kitty's pictures are passed through
+    unread, if the person allows that; whether somebody understands them only the terminal's name tells.
+    """
+    if found == "sixel" and "sixel" in _tmux_says("#{client_termfeatures}").split(","):
+        return "sixel"
+    name, _, allowed = _tmux_says("#{client_termname} #{allow-passthrough}").partition(" ")
+    return "kitty" if name in _KITTY_LIKE and allowed in {"on", "all", "1", "2"} else "halfblock"
 
 
 def _tmux_says(what: str) -> str:

@@ -19,8 +19,12 @@ _MOST_LINES = 2_000
 _LONGEST_LINE = 2_000
 
 # What makes a line an error or a warning, small and capital letters alike.
-ERROR_WORDS = r"\b(?:error|exception|traceback|killed|fatal)|(?:error|exception)\b"
-WARNING_WORDS = r"\bwarn|warning\b"
+# Lines of the worker's own say their level, whatever words follow (engine/worker.py); others are known by words.
+_STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+ERROR_WORDS = (
+    rf"^(?!{_STAMP} (?:DEBUG|INFO|WARNING) ).*?(?:\b(?:error|exception|traceback|killed|fatal)|(?:error|exception)\b)"
+)
+WARNING_WORDS = rf"^(?!{_STAMP} (?:DEBUG|INFO) ).*?(?:\bwarn|warning\b)"
 
 _SEQUENCES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor

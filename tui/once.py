@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 
 from rich.console import Console
@@ -23,11 +24,15 @@ from tui.target import Target
 from tui.theme import DARK, inks
 from tui.view import RunView
 from tui.widgets.gauge_line import gauge_groups
-from tui.widgets.inked import Piece
+from tui.widgets.inked import Piece, width_of
 from tui.widgets.queue import run_lines
 
 _WIDEST = 110
+_LIST_WIDTH = 72
 _CHART_ROWS = 12
+_GAP = "   "
+# Narrower than this nothing can be read, and lines run on.
+_LEAST_ROOM = 20
 
 
 def print_once(target: Target) -> None:
@@ -38,11 +43,11 @@ def print_once(target: Target) -> None:
     if not scene.views:
         console.print(Text(f"nothing in {printable(str(target.runs_dir))} yet; try: engine run recipes/*.toml"))
         return
-    for line in _state_lines(scene):
+    for line in _state_lines(scene, width):
         console.print(_text(line), soft_wrap=True)
     console.print()
     for view in Arrangement().apply(scene.views, scene.board):
-        for line in _run_lines(view, scene, min(width, 72)):
+        for line in _run_lines(view, scene, width):
             if line:
                 console.print(_text(line), soft_wrap=True)
         console.print()
@@ -55,25 +60,35 @@ def print_once(target: Target) -> None:
             console.print(_text(canvas.runs(row)), soft_wrap=True)
 
 
-def _state_lines(scene: Scene) -> list[list[Piece]]:
-    lines: list[list[Piece]] = []
-    if scene.fleet.trouble:
-        lines.append([(printable(scene.fleet.trouble), "warning")])
+def _state_lines(scene: Scene, width: int) -> list[list[Piece]]:
+    lines = _told("", scene.fleet.trouble, "warning", width)
     line: list[Piece] = []
-    for group in gauge_groups(scene):
-        line += [*([("   ", "")] if line else []), *group]
+    for group in gauge_groups(scene, "`engine run`"):
+        if line and width_of(line) + len(_GAP) + width_of(group) > width:
+            lines.append(line)
+            line = []
+        line += [*([(_GAP, "")] if line else []), *group]
     lines.append(line)
     if scene.board.paused is not None:
-        lines.append([(printable(f"the queue is paused ({scene.board.paused}); `engine unpause` goes on"), "warning")])
+        words = f"the queue is paused ({scene.board.paused}); `engine unpause` goes on"
+        lines += _told("", words, "warning", width)
     return lines
 
 
+def _told(head: str, text: str, ink: str, width: int) -> list[list[Piece]]:
+    """Words on as many lines as they need, the later ones below the first word."""
+    parts = textwrap.wrap(printable(text), max(_LEAST_ROOM, width - len(head)))
+    return [[(head if index == 0 else " " * len(head), "accent"), (part, ink)] for index, part in enumerate(parts)]
+
+
 def _run_lines(view: RunView, scene: Scene, width: int) -> list[list[Piece]]:
-    """A run as the list of runs shows it, and for one that failed or is held what to do about it."""
-    lines = run_lines(view, width, scene.now)
+    """A run as the list of runs shows it, and for one that failed or is held all of why, and what to do about it."""
+    lines = run_lines(view, min(width, _LIST_WIDTH), scene.now)
     if view.state in ("failed", "held"):
+        if view.state == "failed":
+            lines = [*lines[:2], *_told("  ", view.reason, "muted", width)]
         fixes = [reason.fix for reason in reasons_for(view, scene) if reason.fix][:1]
-        lines += [[("  → ", "accent"), (printable(fix), "text")] for fix in fixes]
+        lines += [line for fix in fixes for line in _told("  → ", fix, "text", width)]
     return lines
 
 

@@ -30,6 +30,9 @@ _VERBS: tuple[tuple[str, str, Verb], ...] = (
 
 def control_commands(screen: MainScreen) -> Iterator[SystemCommand]:
     """What may be done to the marked runs, or to the chosen one, and to the queue."""
+    if screen.scene is not None and screen.scene.board.standings and not screen.scene.fleet.is_supervised:
+        told = "Train what waits, in the background; asks first"
+        yield SystemCommand("Start to work on the queue", told, screen.action_start)
     views = screen.targets()
     if not views:
         return

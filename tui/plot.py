@@ -24,6 +24,8 @@ _GUTTER = 7
 _MOST_FOR_NAMES = 0.33
 # One row in so many may hold names above the plot.
 _ROWS_PER_LEGEND_ROW = 4
+# Columns from the right edge within which a curve's end is beside its name.
+_NEAR_NAMES = 3
 _LEGEND_GAP = 2
 
 GRID = "grid"
@@ -47,7 +49,7 @@ class Line:
         dash: Index of its style in `dots.DASHES`; 0 is unbroken.
         value: Written beside its name; None for its last value.
         value_x: Where that value is, for the cursor's mark; None for at the cursor.
-        end_sign: One character at its last point, for curves that end in different places.
+        end_sign: One character at its last point, for curves that end far from their names.
     """
 
     name: str
@@ -260,6 +262,9 @@ def _draw_points(sheet: Sheet, line: Line, area: Area, cursor: float | None) -> 
     if line.end_sign:
         known = np.flatnonzero(np.isfinite(line.y))
         for last in known[-1:].tolist():
+            column = area.column_of(float(line.x[last]))
+            if column is not None and column >= area.columns - _NEAR_NAMES:
+                continue  # its name, which begins with the sign's letter, is right beside it
             _mark(sheet, area, (float(line.x[last]), float(line.y[last])), line.end_sign, f"{line.ink}!")
     if cursor is not None and line.name and line.value is not None:
         x = cursor if line.value_x is None else line.value_x

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.errors import printable
 from engine.events import CheckpointEvent, MessageEvent, RecoveryEvent
+from engine.forecast import clock_words
+from engine.rundir import SUPERVISOR_LOG
 from engine.runqueue import ACTIVE, WAITING
-from engine.standing import Reason, explain_run
+from engine.standing import Reason, Remedy, explain_run
 from tui.asking import Verb
 from tui.columns import state_word
 from tui.scene import Scene
@@ -58,6 +60,38 @@ def question_for(verb: Verb, views: Sequence[RunView], runs_dir: str) -> Questio
         case "pause":
             return _pause_question()
     return None
+
+
+def start_question(scene: Scene, runs_dir: str) -> Question | str:
+    """What to ask before somebody is set to work on the queue, or why that makes no sense."""
+    queued = [standing.row.run for standing in scene.board.standings if standing.row.state == "queued"]
+    num_held = sum(standing.row.state == "held" for standing in scene.board.standings)
+    if scene.fleet.is_supervised:
+        return "Somebody is at work on the queue already; runs are started by their turns."
+    if not queued:
+        return (
+            f"Nothing waits for its turn; {num_runs(num_held)} held. r releases them."
+            if num_held
+            else "Nothing waits in the queue. `engine run RECIPES` adds runs."
+        )
+    first = printable(queued[0])
+    waiting = f"{first} waits" if len(queued) == 1 else f"{num_runs(len(queued))} wait; {first} goes first"
+    until = scene.board.former_until
+    lines: list[Line] = [
+        [(f"{waiting}.", "strong")],
+        *([[(f"{num_runs(num_held)} held: not before r releases them.", "text")]] if num_held else []),
+        *([[(f"Work ends {clock_words(until, scene.now)}, as was asked before.", "text")]] if until else []),
+        [],
+        _kept("It goes on in the background, beyond this dashboard and this terminal, as with `engine run --detach`, "
+              "and ends when nothing waits any more."),
+        _kept("x stops a run, p pauses the queue."),
+        [("What it prints goes to ", "muted"), (f"{printable(runs_dir)}{SUPERVISOR_LOG}", "text")],
+    ]  # fmt: skip
+    answer = Answer("s", "start", "start")
+    if scene.board.paused is not None:
+        lines.insert(0, [(f"The queue is paused ({printable(scene.board.paused)}).", "warning")])
+        answer = Answer("s", "unpause the queue and start", "unpause and start")
+    return Question("Start to work on the queue?", tuple(lines), (answer,))
 
 
 def _stop_question(views: Sequence[RunView]) -> Question:
@@ -163,21 +197,40 @@ def reasons_for(view: RunView, scene: Scene) -> list[Reason]:
     return [Reason(joined([view.state, words], ": "))]
 
 
-def why_lines(view: RunView, scene: Scene) -> list[Line]:
-    """A run's reasons and remedies, most important first."""
+QUEUE_KEYS: dict[Remedy, str] = {
+    "release": "r", "retry": "r", "first": "F", "stop": "x", "unpause": "p", "start": "S", "log": "6",
+}  # fmt: skip
+"""The keys of the queue panel that do what a reason advises."""
+_EXPLAIN_KEYS: dict[Remedy, str] = {"release": "r", "retry": "r", "log": "l"}
+
+
+def why_lines(view: RunView, scene: Scene, keys: Mapping[Remedy, str] = QUEUE_KEYS) -> list[Line]:
+    """A run's reasons and remedies, most important first.
+
+    Args:
+        view: The run.
+        scene: The state of things.
+        keys: What may be typed where the lines are shown.
+    """
     lines: list[Line] = []
     for index, reason in enumerate(reasons_for(view, scene)):
         ink = ("failed" if view.state == "failed" else "strong") if index == 0 else "text"
         lines.append([(f"{sign(view.state)} " if index == 0 else "  ", f"{state_word(view)[1]}!"),
                       (printable(reason.words), ink)])  # fmt: skip
         if reason.fix:
-            lines.append([("  → ", "accent"), (printable(reason.fix), "text")])
+            lines.append([("  → ", "accent"), *_fix(reason, keys.get(reason.remedy, ""))])
     return lines
+
+
+def _fix(reason: Reason, key: str) -> list[Piece]:
+    """What to do about it; before it the key that does the same, if any."""
+    typed: list[Piece] = [(key, "accent!"), (" or ", "muted")] if key else []
+    return [*typed, (printable(reason.fix), "text")]
 
 
 def explanation(view: RunView, scene: Scene) -> list[Line]:
     """All there is to know of why a run is as it is: reasons, what was noted, the log's last words."""
-    lines = why_lines(view, scene)
+    lines = why_lines(view, scene, _EXPLAIN_KEYS)
     if scene.board.paused is not None or not scene.fleet.is_supervised:
         lines += _general(view, scene)
     notes = [

@@ -21,7 +21,8 @@ _SHOWN = 40
 @click.argument("runs", nargs=-1, shell_complete=complete_runs)
 @click.option("--yes", is_flag=True, help="Delete what is listed; without it nothing is.")
 @click.option("--previews", "previews_every", type=click.IntRange(1), default=None, metavar="N",
-              help="Of finished runs keep the previews of every Nth epoch, the first, the last and the best one.")
+              help="Of finished runs keep the previews and photos of every Nth epoch, the first, the last and the "
+              "best one.")
 @click.option("--removed", is_flag=True, help="Delete for good what `engine remove` put aside.")
 @runs_option
 def command(

@@ -1,22 +1,17 @@
-"""How a supervisor outlives its terminal: a log of its own, and a process that no hang-up reaches."""
+"""How a supervisor outlives its terminal: a log of its own, and ears that no hang-up reaches."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from engine.errors import QueueError, Where, printable
-from engine.rundir import SUPERVISOR_LOCK, SUPERVISOR_LOG, is_locked
+from engine.launching import AT_WORK
+from engine.rundir import SUPERVISOR_LOG
 
 _LOG_BYTES = 1_000_000
-_START_PATIENCE_S = 60.0
-_TOLD_BYTES = 2_000
 
 
 class SupervisorLog:
@@ -63,48 +58,4 @@ def become_detached(log: SupervisorLog) -> None:
     """Print into the log and hear no hang-up; for a process that was launched to stay."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log.take_over()
-    print(time.strftime("--- %Y-%m-%d %H:%M:%S"), "process", os.getpid(), flush=True)  # noqa: T201 - the log's heading
-
-
-def launch(runs_dir: Path, options: Sequence[str]) -> int:
-    """Start a supervisor that outlives this terminal, and wait until it is at work.
-
-    Args:
-        runs_dir: The runs folder.
-        options: What `engine resume` is given besides.
-
-    Returns:
-        Its process id.
-
-    Raises:
-        QueueError: It ended without having been at work.
-    """
-    command = [sys.executable, "-m", "engine.cli.main", "resume", "--runs", str(runs_dir.absolute()), "--into-log"]
-    log_path = runs_dir / SUPERVISOR_LOG
-    before = log_path.stat().st_size if log_path.exists() else 0
-    process = subprocess.Popen(
-        [*command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + _START_PATIENCE_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if is_locked(runs_dir / SUPERVISOR_LOCK):
-            break
-        time.sleep(0.05)
-    if process.poll() not in (None, 0, 1):  # 0 and 1: it has been through the whole queue already
-        raise QueueError.of(
-            "Q141", Where(str(log_path)), f"the detached supervisor ended at once: {_told_since(log_path, before)}",
-            "mend what it says, or run in the foreground",
-        )
-    process.returncode = process.returncode if process.returncode is not None else 0  # it is nobody's child to wait for
-    return process.pid
-
-
-def _told_since(path: Path, offset: int) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(offset, path.stat().st_size - _TOLD_BYTES))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    return printable(" ".join(line.strip() for line in lines[-3:])) or "it said nothing"
+    print(AT_WORK, time.strftime("%Y-%m-%d %H:%M:%S"), "process", os.getpid(), flush=True)  # noqa: T201 - the log's heading

@@ -20,7 +20,7 @@ from engine.cli.status import (
     epochs_begun,
     fitted,
     queue_line,
-    reason_line,
+    reason_lines,
     remaining_s,
 )
 from engine.errors import printable
@@ -240,9 +240,8 @@ class LiveTable:
             table.add_row(*(cells[heading] for heading in shown))
         hidden = len(rows) - min(len(rows), _MOST_ROWS)
         foot = f"{count(hidden, 'more run')} not shown; " if hidden else ""
-        reasons = [
-            reason_line(row) for row in rows if row.reason and row.run in self._ended_here
-        ]
+        width = self._live.console.width
+        reasons = [reason_lines(row, width) for row in rows if row.reason and row.run in self._ended_here]
         foreseen = [Text(line)] if (line := self._foresee(rows)) else []
         hint = f"{foot}Ctrl-C saves and stops, twice stops at once; `engine watch` shows more"
         return Group(table, *reasons[-_MOST_REASONS:], *foreseen, Text(hint, style="dim"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +25,9 @@ from engine.standing import Board, Standing, progress_of, read_queue_board
 
 _WIDE = 100
 # Columns that the rest of a row takes.
-_BESIDE_NAME, _BESIDE_NAME_NARROW = 75, 45
+_BESIDE_NAME, _BESIDE_NAME_NARROW = 80, 48
+# Narrower than this a wrapped reason can't be read.
+_LEAST_REASON = 20
 _BUSY_TIMEOUT_S = 10.0
 
 # A word and a shape for every state: never colour alone.
@@ -57,7 +61,7 @@ def command(runs_dir: Path, *, as_json: bool) -> None:
     out.print(status_table(rows, progresses, standings, now, width=out.width))
     for row in rows:
         if row.reason:
-            out.print(reason_line(row), soft_wrap=True)
+            out.print(reason_lines(row, out.width if out.is_terminal else None), soft_wrap=True)
     line = queue_line(board, now)
     if line:
         out.print(Text(line, style="dim"))
@@ -128,9 +132,17 @@ def status_values(row: QueueRow, progress: RunProgress, standing: Standing | Non
     }
 
 
-def reason_line(row: QueueRow) -> Text:
-    """Why a run is as it is, with its symbol and number."""
-    return Text.assemble(STATE_LOOKS[row.state], f" {row.number} {printable(row.reason)}")
+def reason_lines(row: QueueRow, width: int | None = None) -> Text:
+    """Why a run is as it is, with its symbol and number; what is too long goes on below its first word.
+
+    Args:
+        row: The run.
+        width: Columns there are; None for all of it in one line, as scripts and logs want it.
+    """
+    head = f" {row.number} "
+    room = sys.maxsize if width is None else max(_LEAST_REASON, width - len(head) - 1)
+    lines = textwrap.wrap(printable(row.reason), room) or [""]
+    return Text.assemble(STATE_LOOKS[row.state], head, ("\n" + " " * (len(head) + 1)).join(lines))
 
 
 def epochs_begun(progress: RunProgress) -> str:

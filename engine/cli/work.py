@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.advice import read_advice
-from engine.cli.detach import SupervisorLog, become_detached, launch
+from engine.cli.detach import SupervisorLog, become_detached
 from engine.cli.options import count
 from engine.cli.printing import console
 from engine.clock import next_time
 from engine.executors.places import make_places
+from engine.launching import launch
 from engine.night import NightSteward
 from engine.nightreport import report_night
 from engine.notice import Notices, queue_notice, run_notice

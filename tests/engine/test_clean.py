@@ -9,6 +9,7 @@ import pytest
 from engine import control
 from engine.clean import clean, kept_previews, plan_cleaning
 from engine.events import EventLog, RunEnded
+from engine.previewfile import EpochPreviews, PreviewImage, encode_previews
 from engine.rundir import RunDir
 from engine.runqueue import RunQueue, State
 from tests.builders import measured, new_run, started, stepped
@@ -84,6 +85,32 @@ def test_previews_are_thinned_to_every_nth_the_first_the_last_and_the_best(queue
     assert gone == {f"previews/{epoch:04d}" for epoch in range(25)} - {
         "previews/0000", "previews/0007", "previews/0010", "previews/0020", "previews/0024",
     }
+
+
+def drawn(run_dir: RunDir, epoch: int, *places: int) -> None:
+    """Previews of an epoch on photos of these places."""
+    images = tuple(
+        PreviewImage(name="a.jpg", photo=run_dir.relative(run_dir.preview_photo(place)), width=8, height=8)
+        for place in places
+    )
+    run_dir.preview_boxes(epoch).write_bytes(
+        encode_previews(EpochPreviews(epoch=epoch, class_names=("mug",), images=images))
+    )
+    for place in places:
+        run_dir.preview_photo(place).parent.mkdir(exist_ok=True)
+        run_dir.preview_photo(place).write_bytes(b"photo")
+
+
+def test_photos_go_with_the_last_previews_that_show_them(queue: RunQueue) -> None:
+    run_dir = make_run(queue, "finished")
+    drawn(run_dir, 0, 0, 1)
+    drawn(run_dir, 3, 0, 2)  # 2 was among the worst of an epoch that goes
+    drawn(run_dir, 10, 0, 4)
+    assert "previews/photos/000002.jpg" not in spared(queue, run_dir)
+    gone = spared(queue, run_dir, previews_every=10)
+    assert {name for name in gone if "photos" in name} == {"previews/photos/000002.jpg"}
+    run_dir.preview_boxes(10).write_bytes(b"rubbish")
+    assert not any("photos" in name for name in spared(queue, run_dir, previews_every=10))
 
 
 @pytest.mark.parametrize(

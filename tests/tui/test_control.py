@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from engine.errors import QueueError
 from engine.queuereader import read_queue
-from engine.rundir import RunDir
-from engine.runqueue import RunQueue
-from tests.tui.build import claim, enqueue
+from engine.rundir import SUPERVISOR_LOCK, SUPERVISOR_LOG, RunDir, is_locked, lock_holder
+from engine.runqueue import RunQueue, State
+from tests.builders import process_environment, wait_for
+from tests.tui.build import EVENING, claim, enqueue
 from tests.tui.test_app import miss, running, screen_text, see, settle, until
+from tui import asking
 from tui.app import WatchApp
 from tui.asking import Request, Verb, carry_out
 from tui.screens.dialog import ChoiceDialog, ExplainScreen
@@ -268,3 +274,149 @@ def test_a_run_moves_by_one_place_among_those_that_wait(tmp_path: Path) -> None:
     assert [row.run for row in queue.rows_in("queued")] == ["0003-c", "0002-b", "0004-d"]
     assert carry_out(tmp_path, Request("up", ("0003-c",))).done == ("0003-c is first already",)
     queue.close()
+
+
+# --- starting to work on the queue ---
+
+
+@pytest.fixture
+def idle_evening(built_evening: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The evening's runs folder after everything was killed: nobody is at work on it."""
+    monkeypatch.chdir(tmp_path)
+    runs_dir = Path("runs")
+    shutil.copytree(built_evening, runs_dir)
+    return runs_dir
+
+
+async def test_a_queue_that_nobody_works_on_says_which_key_starts_it(idle_evening: Path, make_app: MakeApp) -> None:
+    app = make_app(idle_evening)
+    for size in ((120, 40), (80, 24)):
+        async with running(app, size) as pilot:
+            await pilot.press("1")
+            await see(pilot, app, "nobody is at work here: S starts")
+            await see(pilot, app, "the queue stands still: S starts it")
+            await pilot.press("g")
+            await see(pilot, app, "S or `engine run` starts it")
+        app = make_app(idle_evening)
+
+
+@pytest.mark.parametrize("opened_by", ["key", "palette"])
+async def test_starting_asks_and_says_what_will_be(
+    idle_evening: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, opened_by: str
+) -> None:
+    started: list[Path] = []
+    monkeypatch.setattr(asking, "launch", lambda runs_dir: started.append(runs_dir) or 4711)
+    queue = RunQueue(idle_evening)
+    queue.change(queue.row(LAST), "held", reason="held by hand")
+    queue.set_until(EVENING + 36_000)
+    queue.close()
+    app = make_app(idle_evening)
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press("6")  # of any panel
+        await pilot.press(*(["S"] if opened_by == "key" else ["ctrl+p", *"start to work"]))
+        if opened_by == "palette":
+            await see(pilot, app, "Train what waits")
+            await pilot.press("enter")
+        await see(pilot, app, "Start to work on the queue?")
+        text = screen_text(app)
+        assert "2 runs wait; 0004-desk-r50 goes first." in text
+        assert "1 run held: not before r releases them." in text
+        assert "Work ends Sun 07:30, as was asked before." in text
+        assert "beyond this dashboard" in text
+        assert "runs/supervisor.log" in text
+        await pilot.press("enter")  # the answer that changes nothing
+        await until(pilot, lambda: not isinstance(app.screen, ChoiceDialog), "left")
+        assert started == []
+        await pilot.press("S")
+        await see(pilot, app, "Start to work on the queue?")
+        await pilot.press("s")
+        await app.workers.wait_for_complete()
+        await see(pilot, app, "at work in the background as process 4711")
+        assert started == [idle_evening]
+
+
+async def test_a_paused_queue_is_unpaused_before_it_is_started(
+    idle_evening: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused_at_start: list[str | None] = []
+    monkeypatch.setattr(asking, "launch", lambda folder: paused_at_start.append(read_queue(folder).paused) or 1)
+    queue = RunQueue(idle_evening)
+    queue.pause("by hand")
+    queue.close()
+    app = make_app(idle_evening)
+    async with running(app) as pilot:
+        await pilot.press("1", "S")
+        await see(pilot, app, "The queue is paused (by hand).")
+        await pilot.press("s")
+        await until(pilot, lambda: paused_at_start == [None], "started")
+
+
+async def test_why_it_did_not_start_is_told_in_full(
+    idle_evening: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_runs_dir: Path) -> int:
+        raise QueueError.of("Q141", "runs/supervisor.log", "it ended at once: " + "word " * 60 + "last", "mend it")
+
+    monkeypatch.setattr(asking, "launch", fail)
+    app = make_app(idle_evening)
+    async with running(app, (80, 24)) as pilot:
+        await pilot.press("1", "S", "s")
+        await until(pilot, lambda: isinstance(app.screen, ExplainScreen), "told")
+        for words in ("Not started", "runs/supervisor.log", "word last", "mend it"):
+            await see(pilot, app, words)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, ExplainScreen), "closed")
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        pytest.param(["held"], "Nothing waits for its turn; 1 run held. r releases them.", id="held"),
+        pytest.param([], "Nothing waits in the queue. `engine run RECIPES` adds runs.", id="empty"),
+    ],
+)
+async def test_nothing_to_start_is_said(
+    tmp_path: Path, make_app: MakeApp, states: list[State], told: str
+) -> None:
+    queue = RunQueue(tmp_path)
+    for row, state in zip(enqueue(queue, "a"), states or ["cancelled"], strict=True):
+        queue.change(row, state)
+    queue.close()
+    app = make_app(tmp_path)
+    async with running(app) as pilot:
+        await pilot.press("1", "S")
+        await until(pilot, lambda: [n.message for n in app._notifications] == [told], told)
+
+
+async def test_a_queue_at_work_is_not_started_twice(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("1", "S")
+        words = "Somebody is at work on the queue already; runs are started by their turns."
+        await until(pilot, lambda: words in [n.message for n in app._notifications], words)
+
+
+async def test_a_real_supervisor_goes_on_when_the_dashboard_is_left(
+    tmp_path: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in process_environment().items():
+        monkeypatch.setenv(name, value)
+    queue = RunQueue(tmp_path)
+    [row] = enqueue(queue, "later")
+    queue.change(row, "queued", not_before=time.time() + 3600)  # it has somebody wait, and trains nothing
+    queue.close()
+    app = make_app(tmp_path)
+    async with running(app) as pilot:
+        await pilot.press("1", "S")
+        await see(pilot, app, "Start to work on the queue?")
+        await pilot.press("s")
+        await until(pilot, lambda: app._main.scene.fleet.is_supervised, "at work")
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running, "left")
+    process = lock_holder(tmp_path / SUPERVISOR_LOCK)
+    assert process is not None
+    assert os.getsid(process) != os.getsid(0)
+    log = tmp_path / SUPERVISOR_LOG
+    wait_for(lambda: log.is_file() and "waiting until" in log.read_text(), 30)
+    os.kill(process, signal.SIGTERM)
+    wait_for(lambda: not is_locked(tmp_path / SUPERVISOR_LOCK), 30)

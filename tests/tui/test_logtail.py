@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tui.logtail import LogTail, clean_line
+from tui.logtail import ERROR_WORDS, WARNING_WORDS, LogTail, clean_line
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,21 @@ def test_a_log_that_begins_anew_is_read_from_its_start(tmp_path: Path) -> None:
     path.write_text("new\n")
     tail.read()
     assert tail.lines == ("new",)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_error", "is_warning"),
+    [
+        ("RuntimeError: no", True, False),
+        ("Traceback (most recent call last):", True, False),
+        ("UserWarning: this", False, True),
+        ("all is well", False, False),
+        ('2026-11-26 10:32:35 INFO set dataset.empty_boxes = "error"; a warning', False, False),
+        ("2026-11-26 10:32:35 WARNING discarded step: error in it", False, True),
+        ("2026-11-26 10:32:35 ERROR warning", True, True),
+        ("2026-11-26 10:32:35 error by another program", True, False),
+    ],
+)
+def test_a_line_that_says_its_level_is_of_that_level(line: str, is_error: bool, is_warning: bool) -> None:
+    assert (re.search(ERROR_WORDS, line, re.IGNORECASE) is not None) == is_error
+    assert (re.search(WARNING_WORDS, line, re.IGNORECASE) is not None) == is_warning

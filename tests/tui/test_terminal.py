@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from engine.cli.main import cli
 from tests.tui.build import an_evening
@@ -89,6 +93,44 @@ def test_pictures_reach_the_terminal(terminal: Terminal, sequence: bytes) -> Non
     assert terminal.wait() == 0
 
 
+_COMMAND = re.compile(rb"\x1b_G([^;\x1b]*)(?:;([^\x1b]*))?\x1b\\\\")
+
+
+@pytest.mark.parametrize("graphics", ["kitty"])
+@pytest.mark.parametrize("size", [(40, 120, 1200, 800)])
+def test_kittys_pictures_come_whole_and_go_with_their_panel(terminal: Terminal) -> None:
+    assert terminal.read("\U0010eeee".encode())  # the overview's
+    os.write(terminal.ours, b"4")
+    assert terminal.read(b"a=d,d=I")
+    terminal.output, before = b"", terminal.output
+    assert terminal.read("\U0010eeee".encode())
+    os.write(terminal.ours, b"6")
+    assert terminal.read(b"a=d,d=I")
+    os.write(terminal.ours, b"q")
+    assert terminal.wait() == 0
+    sent: dict[bytes, list[bytes]] = {}
+    gone: set[bytes] = set()
+    name = b""
+    for head, chunk in _COMMAND.findall(before + terminal.output):
+        values = dict(part.split(b"=") for part in head.split(b","))
+        if values.get(b"a") == b"q":  # asked whether it knows them
+            continue
+        name = values.get(b"i", name)
+        if values.get(b"a") == b"d":
+            gone.add(name)
+            continue
+        if b"a" in values:
+            assert (values[b"a"], values[b"U"], values[b"f"]) == (b"T", b"1", b"100")
+            sent[name] = []
+        assert len(chunk) <= 4096
+        assert values[b"m"] == b"0" or len(chunk) % 4 == 0
+        sent[name].append(chunk)
+    assert len(sent) == 2
+    assert gone == set(sent)
+    for chunks in sent.values():
+        Image.open(io.BytesIO(base64.b64decode(b"".join(chunks)))).verify()
+
+
 def run_watch(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "engine.cli.main", "watch", *options]
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
@@ -129,8 +171,11 @@ def test_the_dashboard_needs_neither_torch_nor_the_supervisor() -> None:
         pytest.param("sixel", "256,RGB,sixel,title", "sixel", id="tmux and the terminal take sixel"),
         pytest.param("sixel", "256,RGB,title", "halfblock", id="the terminal round tmux does not"),
         pytest.param("sixel", "", "halfblock", id="tmux doesn't say"),
-        pytest.param("kitty", "256,sixel", "halfblock", id="tmux keeps kitty's pictures to itself"),
         pytest.param("halfblock", "sixel", "halfblock", id="tmux itself takes none"),
+        pytest.param("halfblock", "xterm-kitty on", "kitty", id="a kitty round tmux, which lets it pass"),
+        pytest.param("halfblock", "xterm-ghostty all", "kitty", id="a Ghostty round tmux"),
+        pytest.param("halfblock", "xterm-kitty off", "halfblock", id="tmux lets nothing pass"),
+        pytest.param("halfblock", "xterm-256color on", "halfblock", id="nobody knows what is round tmux"),
     ],
 )
 def test_inside_tmux_pixels_need_the_terminal_round_it(
@@ -140,7 +185,16 @@ def test_inside_tmux_pixels_need_the_terminal_round_it(
     monkeypatch.setattr(graphics_module, "_has_size", lambda: True)
     monkeypatch.setattr(graphics_module, "_probe", lambda: (found, (9, 18)))
     monkeypatch.setattr(graphics_module, "_tmux_says", lambda _: features)
-    assert choose_graphics("auto").way == way
+    chosen = choose_graphics("auto")
+    assert (chosen.way, chosen.through_tmux) == (way, True)
+
+
+def test_screen_shows_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    monkeypatch.setenv("TERM", "screen-256color")
+    monkeypatch.setattr(graphics_module, "_has_size", lambda: True)
+    monkeypatch.setattr(graphics_module, "_probe", lambda: ("sixel", (9, 18)))
+    assert choose_graphics("auto").way == "halfblock"
 
 
 def test_the_terminal_decides_and_the_key_goes_through_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:

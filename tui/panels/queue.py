@@ -70,7 +70,7 @@ class QueuePanel(Panel):
         ("r", "retry", "screen.ask('go on')"), ("h", "hold", "screen.ask('hold')"),
         ("x", "stop", "screen.ask('stop')"), ("Space", "mark", "screen.on_panel('mark')"),
         ("/", "filter", "screen.on_panel('filter')"), ("o", "sort", "screen.on_panel('sort(1)')"),
-        ("p", "pause", "screen.pause_or_go_on"),
+        ("p", "pause", "screen.pause_or_go_on"), ("S", "start", "screen.start"),
     )
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class QueuePanel(Panel):
         chosen = scene.chosen
         if chosen is None:
             return
-        self._why.show(why_lines(chosen, scene), joined([chosen.run_id, state_word(chosen)[0]]))
+        self._why.show(why_lines(chosen, scene), joined([chosen.run_id, state_word(chosen)[0], "e tells all"]))
 
     # --- moving and marking ---
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.message import Message
@@ -10,10 +11,11 @@ from textual.screen import Screen
 from engine.errors import printable
 from engine.runqueue import ACTIVE
 from tui.asking import Request, Verb
-from tui.questions import Question, explanation, question_for
+from tui.questions import Question, explanation, question_for, start_question
 from tui.scene import Scene
 from tui.screens.dialog import Choice, ChoiceDialog, ExplainScreen
 from tui.view import RunView
+from tui.widgets.inked import Piece
 
 
 @dataclass
@@ -76,6 +78,16 @@ class ControlScreen(Screen[None]):
         else:
             self._ask(question_for("pause", [], self.runs_dir), Request("pause"))
 
+    def action_start(self) -> None:
+        """Have the queue worked on in the background, after asking."""
+        if not self.can_control() or self.scene is None:
+            return
+        question = start_question(self.scene, self.runs_dir)
+        if isinstance(question, str):
+            self._say(question)
+        else:
+            self._ask(question, Request("start"))
+
     def _ask(self, question: Question | None, request: Request) -> None:
         if question is None:
             self.post_message(Asked(request))
@@ -88,6 +100,7 @@ class ControlScreen(Screen[None]):
             if verb is not None:
                 self.post_message(Asked(Request(verb, request.runs)))
 
+        self.app.clear_notifications()  # they would lie over the answers
         self.app.push_screen(ChoiceDialog(question.title, question.lines, choices), answered)
 
     def action_explain(self) -> None:
@@ -115,3 +128,10 @@ class ControlScreen(Screen[None]):
 
     def _say(self, words: str) -> None:
         self.notify(printable(words), severity="warning", markup=False)
+
+
+def failure_screen(told: Sequence[str]) -> ExplainScreen:
+    """What could not be done and why, in full."""
+    lines: list[list[Piece]] = [[("✘ " if index == 0 else "  ", "failed!"), (line, "text")]
+                                for index, line in enumerate(line for line in told if line)]  # fmt: skip
+    return ExplainScreen("Not started", lines, ())

@@ -16,7 +16,8 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui.theme import inks
-from tui.widgets.inked import Piece, inked_text
+from tui.widgets.hanging import HangingLines
+from tui.widgets.inked import Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class ChoiceDialog(ModalScreen[str]):
         card = self.query_one("#dialog")
         card.border_title = Text(self._title)
         card.border_subtitle = "Esc changes nothing"
-        self._text.update(Text("\n").join(inked_text(self._text, line) for line in self._lines))
+        self._text.update(HangingLines(self._text, self._lines))
         for choice in self._choices:
             told = Text(no_wrap=True)  # without a background: the cursor has its own
             told.append(f" {choice.key}  ", f"bold {inks(self.app.theme)['accent']}")
@@ -136,9 +137,7 @@ class ExplainScreen(ModalScreen[str]):
         hints = "   ".join(f"{choice.key} {choice.words}" for choice in (*self._follow, Choice("Esc", "closes", "")))
         card.border_subtitle = Text(hints)
         body = self.query_one("#dialog-text", Static)
-        text = Text("\n").join(inked_text(body, line) for line in self._lines)
-        text.no_wrap = False
-        body.update(text)
+        body.update(HangingLines(body, self._lines))
 
     def on_key(self, event: events.Key) -> None:
         """Take what follows."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from rich.text import Text
 from textual.widgets import Static
 
 from engine.errors import printable
@@ -13,12 +12,15 @@ from engine.events import CheckpointEvent, MessageEvent, RecoveryEvent, RunEnded
 from tui.pyramid import Floats
 from tui.recipes import RecipeReading, Setting
 from tui.view import JournalEvent, RunView
-from tui.widgets.inked import Piece, inked_text
+from tui.widgets.hanging import HangingLines
+from tui.widgets.inked import Piece
 from tui.words import NOTHING, bar, count, duration, fit, joined, precision
 
 _BAR_WIDTH = 24
 _SPEED_STEPS = 100
 _LONGEST_VALUE = 44
+# The clock of an entry, with what is around it.
+_LONGEST_NAME = 20
 # Where a value came from -> sign and ink, and words.
 _ORIGIN_LOOKS = {
     "recipe": ("•", "text"), "sweep": ("◆", "accent"), "base": ("↑", "val"), "command line": ("$", "rate"),
@@ -35,7 +37,7 @@ class Facts(Static):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown = Text()
+        self._shown: tuple[list[list[Piece]], str] = ([], "")
 
     def show(self, view: RunView, recipe: RecipeReading | None, *, whole_recipe: bool) -> None:
         """Write it all anew.
@@ -46,11 +48,9 @@ class Facts(Static):
             whole_recipe: Whether values that are as by default are told as well.
         """
         lines = [*_classes(view), *_data(view), *_recipe(recipe, whole=whole_recipe), *_journal(view)]
-        text = Text("\n").join(inked_text(self, line) for line in lines)
-        text.no_wrap = False
-        if text != self._shown:
-            self._shown = text
-            self.update(text)
+        if (lines, self.app.theme) != self._shown:
+            self._shown = lines, self.app.theme
+            self.update(HangingLines(self, lines, _LONGEST_NAME))
 
 
 def _heading(words: str) -> list[list[Piece]]:

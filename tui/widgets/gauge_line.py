@@ -45,19 +45,26 @@ class GaugeLine(Widget):
         return inked_text(self, pieces)
 
 
-def gauge_groups(scene: Scene) -> list[list[Piece]]:
-    """What there is to tell, most important first."""
+def gauge_groups(scene: Scene, start: str = "S") -> list[list[Piece]]:
+    """What there is to tell, most important first.
+
+    Args:
+        scene: The state of things.
+        start: What starts to work on the queue, as it is typed.
+    """
     gauges, board = scene.gauges, scene.board
-    groups = [_at_work(scene), _done(board, scene.now), *(_gpu(gpu) for gpu in gauges.gpus)]
+    groups = [_at_work(scene, start), _done(board, scene.now), *(_gpu(gpu) for gpu in gauges.gpus)]
     groups += [_load(gauges), _memory(gauges), _disk(gauges)]
     return [group for group in groups if group]
 
 
-def _at_work(scene: Scene) -> list[Piece]:
+def _at_work(scene: Scene, start: str) -> list[Piece]:
     if not scene.fleet.has_queue:
         return [("no queue here, only runs to look at", "warning")]
     if not scene.fleet.is_supervised:
-        return [("nobody is at work here", "warning" if scene.board.standings else "muted")]
+        if not any(standing.row.state == "queued" for standing in scene.board.standings):
+            return [("nobody is at work here", "muted")]
+        return [("! nobody is at work here: ", "warning"), (start, "accent!"), (" starts", "warning")]
     since = scene.gauges.supervised_since
     return [("at work ", "muted"), (duration(scene.now - since) if since is not None else "", "text")]
 

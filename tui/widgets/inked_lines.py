@@ -8,7 +8,8 @@ from rich.text import Text
 from textual.widgets import Static
 
 from engine.errors import printable
-from tui.widgets.inked import Piece, inked_text
+from tui.widgets.hanging import HangingLines
+from tui.widgets.inked import Piece
 
 
 class InkedLines(Static):
@@ -27,15 +28,10 @@ class InkedLines(Static):
             self.border_title = Text(printable(title))
         if told != self._lines:
             self._lines = told
-            self.update(self._text())
+            self.update(HangingLines(self, self._lines))
 
     def notify_style_update(self) -> None:
         """Take the new theme's inks."""
         super().notify_style_update()
         if self.is_attached:
-            self.update(self._text())
-
-    def _text(self) -> Text:
-        text = Text("\n").join(inked_text(self, line) for line in self._lines)
-        text.no_wrap = False
-        return text
+            self.update(HangingLines(self, self._lines))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+import textwrap
 from dataclasses import dataclass
-from typing import Any
 
-from PIL.Image import Image
 from rich.control import Control
 from rich.segment import ControlType, Segment
 from rich.style import Style
@@ -20,7 +21,11 @@ from textual.widget import Widget
 from engine.errors import printable
 from tui.gallery import Drawing, Gallery, Room, Sight
 from tui.graphics import Graphic
+from tui.kitty import KittyId, forgetting, placeholders, sending
 from tui.widgets.inked import inked_strip
+
+# Colours below are told by other sequences, which some terminals show bolder.
+_LOWEST_NUMBER, _NUMBERS = 16, 240
 
 
 class CellCanvas(Widget):
@@ -99,6 +104,59 @@ class SixelCanvas(Widget):
         return [*[blank] * (crop.height - 1), Strip([*blank, *over], crop.width)]
 
 
+class KittyCanvas(Widget):
+    """A picture by kitty's protocol, in the middle; the terminal keeps it until it is hidden or another comes."""
+
+    DEFAULT_CSS = "KittyCanvas { width: 100%; height: 100%; }"
+    _session = random.randint(1, 255)
+    _numbers = itertools.count()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._called = KittyId(self._session, _LOWEST_NUMBER + next(self._numbers) % _NUMBERS)
+        self._drawing: Drawing | None = None
+        self._held: Drawing | None = None
+        self._through_tmux = False
+
+    def show(self, drawing: Drawing | None, *, through_tmux: bool) -> None:
+        """Show another drawing, or none."""
+        if drawing is not self._drawing:
+            self._drawing, self._through_tmux = drawing, through_tmux
+            self.refresh()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Empty cells, then what stands for the picture over them; none while a dialog lies above."""
+        drawing, blank = self._drawing, Strip.blank(crop.width, self.rich_style)
+        if drawing is None or not self.screen.is_active or crop.size != self.size:
+            return [blank] * crop.height
+        region = self.region
+        left = region.x + max(0, region.width - drawing.columns) // 2
+        top = region.y + max(0, region.height - drawing.rows) // 2
+        rows = placeholders(self._called, drawing.columns, drawing.rows)
+        over = [Control.move_to(left, top + row).segment.text + text for row, text in enumerate(rows)]
+        if drawing is not self._held:
+            self._held = drawing
+            over.insert(0, sending(self._called, drawing.png, drawing.columns, drawing.rows,
+                                   through_tmux=self._through_tmux))  # fmt: skip
+        over.append(Control.move_to(region.right, region.bottom - 1).segment.text)
+        sent = Segment("".join(over), Style.null(), ((ControlType.CURSOR_FORWARD, 0),))
+        return [*[blank] * (crop.height - 1), Strip([*blank, sent], crop.width)]
+
+    def on_hide(self) -> None:
+        """The terminal need not keep what isn't seen."""
+        self._forget()
+
+    def on_unmount(self) -> None:
+        """Leave nothing behind."""
+        self._forget()
+
+    def _forget(self) -> None:
+        driver = self.app._driver  # noqa: SLF001 - Textual has no other way to write while nothing is drawn
+        if self._held is not None and driver is not None:
+            self._held = None
+            driver.write(forgetting(self._called, through_tmux=self._through_tmux))
+
+
 class Picture(Container):
     """One preview, or the words that stand in for it. It orders what it shows, once a change.
 
@@ -106,10 +164,7 @@ class Picture(Container):
         gallery: Who draws.
     """
 
-    DEFAULT_CSS = """
-    Picture { height: 1fr; align: center middle; }
-    Picture .pixels { width: auto; height: auto; }
-    """
+    DEFAULT_CSS = "Picture { height: 1fr; align: center middle; }"
 
     @dataclass
     class Painted(Message, bubble=False):
@@ -132,7 +187,7 @@ class Picture(Container):
         self._words = Words()
         self._cells = CellCanvas()
         self._sixels = SixelCanvas()
-        self._pixels: Any = None
+        self._kitty = KittyCanvas()
         self.is_loading = False
 
     def compose(self) -> ComposeResult:
@@ -140,6 +195,7 @@ class Picture(Container):
         yield self._words
         yield self._cells
         yield self._sixels
+        yield self._kitty
 
     def show(self, sight: Sight | None, graphic: Graphic, words: str = "") -> None:
         """Show a preview, or words where there is none."""
@@ -176,14 +232,15 @@ class Picture(Container):
         drawing = message.drawing
         if drawing is None:
             self._say(printable(message.trouble))
-        elif drawing.pixels is None:
-            self._cells.show(drawing)
-            self._reveal(self._cells)
         elif drawing.sixels:
             self._sixels.show(drawing, Size(message.room.columns, message.room.rows))
             self._reveal(self._sixels)
+        elif drawing.png:
+            self._kitty.show(drawing, through_tmux=self._graphic.through_tmux)
+            self._reveal(self._kitty)
         else:
-            self._show_pixels(drawing, drawing.pixels)
+            self._cells.show(drawing)
+            self._reveal(self._cells)
         self.post_message(self.Settled())
 
     def _say(self, words: str) -> None:
@@ -191,23 +248,13 @@ class Picture(Container):
         self._reveal(self._words)
 
     def _reveal(self, shown: Widget) -> None:
-        for widget in (self._words, self._cells, self._sixels, self._pixels):
-            if widget is not None and widget.display != (widget is shown):
+        for widget in (self._words, self._cells, self._sixels, self._kitty):
+            if widget.display != (widget is shown):
                 widget.display = widget is shown
-
-    def _show_pixels(self, drawing: Drawing, image: Image) -> None:
-        if self._pixels is None:
-            from textual_image.widget import TGPImage  # noqa: PLC0415 - it asks the terminal on import, long since
-
-            self._pixels = TGPImage(classes="pixels")
-            self.mount(self._pixels)
-        self._pixels.styles.width, self._pixels.styles.height = drawing.columns, drawing.rows
-        self._pixels.image = image
-        self._reveal(self._pixels)
 
 
 class Words(Widget):
-    """A line of muted words in the middle of nothing."""
+    """Muted words in the middle of nothing."""
 
     DEFAULT_CSS = "Words { width: 100%; height: 100%; }"
 
@@ -222,7 +269,9 @@ class Words(Widget):
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """The words lie on the middle line."""
+        """The words lie in the middle, on as many lines as they need."""
         size = self.size
-        text = self._text.center(size.width) if y == size.height // 2 else ""
+        lines = textwrap.wrap(self._text, max(1, size.width))
+        index = y - (size.height - len(lines)) // 2
+        text = lines[index].center(size.width) if 0 <= index < len(lines) else ""
         return inked_strip(self, [(text, "muted")], size.width)

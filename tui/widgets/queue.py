@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -20,7 +21,6 @@ from tui.words import bar, duration, figure, fit, joined, precision, sign, spark
 _EDGE = 2
 _SPARK_WIDTH = 12
 _LEAST_SPARK = 4
-_LEAST_NAME = 8
 _LEAST_NAME_ORPHANED = 4
 
 
@@ -144,9 +144,11 @@ def run_lines(view: RunView, width: int, now: float) -> list[list[Piece]]:
     ink = "warning" if view.is_orphaned else (state if state != "stopping" else "stopping")
     left: list[Piece] = [(f"{sign(state)} ", f"{ink}!"), (f"{view.number} ", "muted")]
     room = width - width_of(left)
-    if room - len(word) - 1 < (_LEAST_NAME_ORPHANED if view.is_orphaned else _LEAST_NAME):
-        word = ""  # the sign and its colour say the same
-    name = fit(printable(view.name), room - len(word) - 1 if word else room)
+    name = printable(view.name)
+    least = _LEAST_NAME_ORPHANED if view.is_orphaned else cell_len(name)
+    if room - len(word) - 1 < least:
+        word = ""  # the sign and its colour say the same; a name that is cut off may be another run's as well
+    name = fit(name, room - len(word) - 1 if word else room)
     head = spread([*left, (name, "strong")], [(word, ink)] if word else [], width)
     return [head, *_body(view, width, now)]
 

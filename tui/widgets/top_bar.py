@@ -51,11 +51,11 @@ class TopBar(Widget):
         if fleet.trouble:
             return [("queue unreadable", "warning!"), ("   ", "")]
         if fleet.is_paused:
-            return [("paused: engine unpause", "warning!"), ("   ", "")]
+            return [("paused: p on Queue goes on", "warning!"), ("   ", "")]
         waiting = any(view.state == "queued" for view in views)
         busy = any(view.is_active for view in views)
         if waiting and not busy and not fleet.is_supervised:
-            return [("the queue stands still: engine run", "warning!"), ("   ", "")]
+            return [("the queue stands still: S starts it", "warning!"), ("   ", "")]
         return []
 
 

@@ -6,14 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from engine.cli import detach
-from engine.cli.detach import launch
-from engine.errors import QueueError
-from engine.rundir import SUPERVISOR_LOCK, SUPERVISOR_LOG, is_locked
+from engine.rundir import SUPERVISOR_LOCK, SUPERVISOR_LOG
 from engine.runqueue import RunQueue
-from tests.builders import process_environment, wait_for
+from tests.builders import process_environment
 from tests.engine.cli.conftest import Ask
 
 _TALKS = """
@@ -45,28 +40,6 @@ def test_a_log_that_cant_be_written_loses_output_only(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", _TALKS, str(tmp_path)], check=True, env=process_environment())
 
 
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in process_environment().items():
-        monkeypatch.setenv(name, value)
-
-
-def test_a_detached_supervisor_with_nothing_to_do_has_done_it(tmp_path: Path, environment: None) -> None:
-    RunQueue(tmp_path / "runs").close()
-    assert launch(tmp_path / "runs", []) > 0
-    wait_for(lambda: not is_locked(tmp_path / "runs" / SUPERVISOR_LOCK), 30)
-    log = tmp_path / "runs" / SUPERVISOR_LOG
-    wait_for(lambda: "nothing was queued" in log.read_text(), 30)
-
-
-def test_a_detached_supervisor_that_ends_at_once_is_told_with_its_last_words(
-    tmp_path: Path, environment: None
-) -> None:
-    RunQueue(tmp_path / "runs").close()
-    with pytest.raises(QueueError, match="Q141"):
-        launch(tmp_path / "runs", ["--no-such-option"])
-
-
 def test_a_queue_that_somebody_works_on_isnt_worked_on_twice(engine: Ask, tmp_path: Path) -> None:
     RunQueue(tmp_path / "runs").close()
     hold = (
@@ -82,12 +55,3 @@ def test_a_queue_that_somebody_works_on_isnt_worked_on_twice(engine: Ask, tmp_pa
         answer = engine("resume", "--detach")
         holder.kill()
     assert (answer.code, "another `engine run` is at work" in answer.out) == (0, True)
-
-
-def test_what_the_log_says_since_is_told(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text("old\n")
-    assert detach._told_since(log, 4) == "it said nothing"
-    log.write_text("old\none\n  two\nthree\nfour\x1b[2J\n")
-    assert detach._told_since(log, 4) == "two three four\\x1b[2J"
-    assert detach._told_since(tmp_path / "missing", 0) == "it said nothing"
