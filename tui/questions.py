@@ -70,7 +70,7 @@ def start_question(scene: Scene, runs_dir: str) -> Question | str:
         return "Somebody is at work on the queue already; runs are started by their turns."
     if not queued:
         return (
-            f"Nothing waits for its turn; {num_runs(num_held)} held. r releases them."
+            f"Nothing waits for its turn; {num_runs(num_held)} held. r releases what is held."
             if num_held
             else "Nothing waits in the queue. `engine run RECIPES` adds runs."
         )
@@ -79,7 +79,7 @@ def start_question(scene: Scene, runs_dir: str) -> Question | str:
     until = scene.board.former_until
     lines: list[Line] = [
         [(f"{waiting}.", "strong")],
-        *([[(f"{num_runs(num_held)} held: not before r releases them.", "text")]] if num_held else []),
+        *([[(f"{num_runs(num_held)} held; r releases what is held.", "text")]] if num_held else []),
         *([[(f"Work ends {clock_words(until, scene.now)}, as was asked before.", "text")]] if until else []),
         [],
         _kept("It goes on in the background, beyond this dashboard and this terminal, as with `engine run --detach`, "

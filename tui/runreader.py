@@ -227,7 +227,11 @@ class RunReader:
         if not view.is_whole:
             view = replace(view, steps=self._sample_of(self._stamp[1] if self._stamp else 0))
         old = self.view
-        view = replace(view, row=old.row, worker_alive=old.worker_alive, trouble=old.trouble)
+        is_anew = view.started is not None and (old.started is None or old.started.attempt < view.started.attempt)
+        if is_anew:  # whether a worker lives was seen before it began
+            self._next_lock_look = 0.0
+        alive = None if is_anew else old.worker_alive
+        view = replace(view, row=old.row, worker_alive=alive, trouble=old.trouble)
         if view != old or view.steps.length != old.steps.length:
             self.view = view
 

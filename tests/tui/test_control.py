@@ -42,6 +42,26 @@ async def choose(pilot, app: WatchApp, run: str) -> None:
     await until(pilot, lambda: app._main.scene.chosen.run_id == run, run)
 
 
+async def test_the_first_and_the_last_run_of_the_table(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("1")
+        await settle(pilot, app)
+        for key, at in (("end", -1), ("up", -2), ("home", 0), ("down", 1)):
+            await pilot.press(key)
+            run = app._main.panels[0]._table.runs[at]
+            await until(pilot, lambda run=run: app._main.scene.chosen.run_id == run, key)
+
+
+@pytest.mark.parametrize("panel", ["2", "3", "4", "5", "6", "7"])
+async def test_a_run_is_explained_on_every_panel(evening: Path, make_app: MakeApp, panel: str) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press(panel, "e")
+        await until(pilot, lambda: isinstance(app.screen, ExplainScreen), "explained")
+        await see(pilot, app, "0004-desk-r50: running")
+
+
 async def test_the_failed_run_is_found_explained_and_retried(evening: Path, make_app: MakeApp) -> None:
     app = make_app(evening)
     async with running(app) as pilot:
@@ -108,17 +128,18 @@ async def test_leaving_stops_nothing(evening: Path, make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "first"), [("K", LAST), ("shift+up", LAST), ("F", LAST), ("plus", LAST), ("minus", NEXT), ("J", NEXT)]
+    ("run", "key"),
+    [(LAST, "K"), (LAST, "shift+up"), (LAST, "F"), (LAST, "plus"), (NEXT, "minus"), (NEXT, "J"), (NEXT, "shift+down")],
 )
-async def test_moving_in_the_queue(evening: Path, make_app: MakeApp, key: str, first: str) -> None:
+async def test_moving_in_the_queue(evening: Path, make_app: MakeApp, run: str, key: str) -> None:
     app = make_app(evening)
     async with running(app) as pilot:
-        await choose(pilot, app, LAST)
+        await choose(pilot, app, run)
         await pilot.press(key)
         await app.workers.wait_for_complete()
         queue = RunQueue(evening)
         try:
-            await until(pilot, lambda: queue.rows_in("queued")[0].run == first, first)
+            await until(pilot, lambda: queue.rows_in("queued")[0].run == LAST, "the last one goes first")
         finally:
             queue.close()
 
@@ -137,11 +158,12 @@ async def test_pausing_and_going_on(evening: Path, make_app: MakeApp) -> None:
         await until(pilot, lambda: read_queue(evening).paused is None, "unpaused")
 
 
-async def test_removing_says_what_is_kept(evening: Path, make_app: MakeApp) -> None:
+@pytest.mark.parametrize("key", ["d", "delete"])
+async def test_removing_says_what_is_kept(evening: Path, make_app: MakeApp, key: str) -> None:
     app = make_app(evening)
     async with running(app) as pilot:
         await choose(pilot, app, DONE)
-        await pilot.press("d")
+        await pilot.press(key)
         await see(pilot, app, "runs/removed/")
         await see(pilot, app, f"engine remove --undo {DONE}")
         await pilot.press("n")
@@ -320,7 +342,7 @@ async def test_starting_asks_and_says_what_will_be(
         await see(pilot, app, "Start to work on the queue?")
         text = screen_text(app)
         assert "2 runs wait; 0004-desk-r50 goes first." in text
-        assert "1 run held: not before r releases them." in text
+        assert "1 run held; r releases what is held." in text
         assert "Work ends Sun 07:30, as was asked before." in text
         assert "beyond this dashboard" in text
         assert "runs/supervisor.log" in text
@@ -331,7 +353,8 @@ async def test_starting_asks_and_says_what_will_be(
         await see(pilot, app, "Start to work on the queue?")
         await pilot.press("s")
         await app.workers.wait_for_complete()
-        await see(pilot, app, "at work in the background as process 4711")
+        told = "at work in the background as process 4711; leave when you like"
+        await until(pilot, lambda: told in [n.message for n in app._notifications], told)
         assert started == [idle_evening]
 
 
@@ -371,7 +394,7 @@ async def test_why_it_did_not_start_is_told_in_full(
 @pytest.mark.parametrize(
     ("states", "told"),
     [
-        pytest.param(["held"], "Nothing waits for its turn; 1 run held. r releases them.", id="held"),
+        pytest.param(["held"], "Nothing waits for its turn; 1 run held. r releases what is held.", id="held"),
         pytest.param([], "Nothing waits in the queue. `engine run RECIPES` adds runs.", id="empty"),
     ],
 )

@@ -82,20 +82,37 @@ async def test_search(long_log: Path, make_app: MakeApp) -> None:
         await see(pilot, app, "follows")
 
 
+async def test_matches_both_ways_and_line_by_line(long_log: Path, make_app: MakeApp) -> None:
+    app = make_app(long_log)
+    async with running(app, (120, 30)) as pilot:
+        await pilot.press(app_key(app))
+        await see(pilot, app, "step 8999 ")
+        await pilot.press("slash", *"step 89", "enter")
+        log = log_of(app)
+        await settle(pilot, app)
+        place = log.scroll_offset.y
+        for key, way in (("n", -1), ("n", -1), ("N", 1), ("K", -1), ("shift+up", -1), ("J", 1), ("shift+down", 1)):
+            await pilot.press(key)
+            await settle(pilot, app)
+            moved = log.scroll_offset.y - place
+            assert moved * way > 0, key
+            place += moved
+
+
 async def test_levels(long_log: Path, make_app: MakeApp) -> None:
     app = make_app(long_log)
     async with running(app, (120, 30)) as pilot:
-        await pilot.press(app_key(app), "e")
+        await pilot.press(app_key(app), "v")
         await see(pilot, app, "warnings and errors only")
         await see(pilot, app, "disk is slow")
         await see(pilot, app, "a photo without objects")
         assert "step 8" not in screen_text(app)
-        await pilot.press("e")
+        await pilot.press("v")
         await see(pilot, app, "errors only")
         await settle(pilot, app)
         assert "needle" in screen_text(app)
         assert "disk is slow" not in screen_text(app)
-        await pilot.press("e")
+        await pilot.press("v")
         await see(pilot, app, "step 8999 ")
 
 

@@ -80,7 +80,7 @@ async def test_zoom_and_pan(evening: Path, make_app: MakeApp) -> None:
     async with running(app) as pilot:
         app._main.action_panel("curves")
         await settle(pilot, app)
-        await pilot.press("plus", "plus")
+        await pilot.press("plus", "equals_sign")
         window = look(app).window
         assert window is not None
         assert window[0] > 100
@@ -219,7 +219,7 @@ async def test_keys_of_compared_runs(evening: Path, make_app: MakeApp) -> None:
         await pilot.press("x")
         await see(pilot, app, "Training loss by time · log axis─")
         panel = app.screen.query_one(ComparePanel)
-        await pilot.press("plus")
+        await pilot.press("equals_sign")
         assert panel.look.window is not None
         await pilot.press("0", "s", "pagedown", "pageup")
         assert panel.look.window is None

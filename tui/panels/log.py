@@ -43,7 +43,7 @@ class LogPanel(Panel):
         Binding("slash", "search", "Log: search", show=False),
         Binding("n", "find('find before')", "Log: next match, upwards", show=False),
         Binding("N", "find('find after')", "Log: next match, downwards", show=False),
-        Binding("e", "level", "Log: all, warnings, errors", show=False),
+        Binding("v", "level", "Log: all, warnings, errors", show=False),
         Binding("w", "wrap", "Log: wrap long lines or not", show=False),
         Binding("g,home", "start", "Log: its beginning", show=False),
         Binding("G,end", "end", "Log: its end, and follow it", show=False),
@@ -55,7 +55,7 @@ class LogPanel(Panel):
     ]
     HINTS = (
         ("/", "search", "screen.on_panel('search')"), ("n N", "matches", "screen.on_panel('find(\"find before\")')"),
-        ("e", "level", "screen.on_panel('level')"), ("w", "wrap", "screen.on_panel('wrap')"),
+        ("v", "level", "screen.on_panel('level')"), ("w", "wrap", "screen.on_panel('wrap')"),
         ("G", "follow", "screen.on_panel('end')"),
     )
 

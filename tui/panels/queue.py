@@ -51,7 +51,6 @@ class QueuePanel(Panel):
     WATCHES_MACHINE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open the run", show=False),
-        Binding("e", "screen.explain", "Explain: why, what to do", show=False),
         *CONTROL_KEYS,
         Binding("space", "mark", "Mark, and go down", show=False),
         Binding("m", "mark_shown", "Mark all that are shown", show=False),

@@ -167,7 +167,7 @@ def _told(view: RunView, width: int) -> list[list[Piece]]:
 
 
 def _wrapped(sign_char: str, text: str, ink: str, width: int) -> list[list[Piece]]:
-    lines = textwrap.wrap(printable(text), width - 2, max_lines=_MOST_LINES_TOLD, placeholder=" …")
+    lines = textwrap.wrap(printable(text), width - 2, max_lines=_MOST_LINES_TOLD, placeholder=" … e tells all")
     return [
         [(f"{sign_char} " if index == 0 else "  ", "accent!" if ink == "text" else f"{ink}!"), (line, ink)]
         for index, line in enumerate(lines)

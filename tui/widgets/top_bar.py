@@ -52,8 +52,8 @@ class TopBar(Widget):
             return [("queue unreadable", "warning!"), ("   ", "")]
         if fleet.is_paused:
             return [("paused: p on Queue goes on", "warning!"), ("   ", "")]
-        waiting = any(view.state == "queued" for view in views)
-        busy = any(view.is_active for view in views)
+        waiting = any(view.state == "queued" or view.is_orphaned for view in views)
+        busy = any(view.is_active and not view.is_orphaned for view in views)
         if waiting and not busy and not fleet.is_supervised:
             return [("the queue stands still: S starts it", "warning!"), ("   ", "")]
         return []
