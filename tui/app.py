@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from textual import on
+from textual import events, on
 from textual.app import App, SystemCommand
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widgets import Input
 
 from engine.standing import Board
 from tui.asking import STARTING, Outcome, carry_out
@@ -308,6 +309,16 @@ class WatchApp(App[None]):
         self._log_thread.ask(message.request)
 
     # --- keys and commands ---
+
+    def on_key(self, event: events.Key) -> None:
+        """Hand on what was typed for a field but came before it had opened: over SSH keys come in bursts.
+
+        A field keeps the letters that it gets, so one that arrives here has been elsewhere.
+        """
+        if isinstance(self.focused, Input) and event.is_printable and event.character:
+            event.prevent_default()
+            event.stop()
+            self.focused.insert_text_at_cursor(event.character)
 
     def action_leave(self) -> None:
         """Leave; training goes on."""

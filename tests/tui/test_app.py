@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from textual import events
 from textual.binding import Binding
 from textual.pilot import Pilot
 
@@ -444,3 +445,17 @@ async def test_events_of_another_version_are_told(evening: Path, make_app: MakeA
     app = make_app(evening)
     async with running(app, (120, 40)) as pilot:
         await see(pilot, app, "3 lines of its events can't be understood")
+
+
+@pytest.mark.parametrize(("panel", "found"), [("1", "/fail/ 1 of 6 runs"), ("6", "search: fail")])
+async def test_keys_that_come_in_one_burst_are_typed_into_the_field(
+    evening: Path, make_app: MakeApp, panel: str, found: str
+) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press(panel)
+        await settle(pilot, app)
+        for key, character in (("slash", "/"), *((letter, letter) for letter in "fail"), ("enter", "\r")):
+            app.post_message(events.Key(key, character))
+        await see(pilot, app, found)
+        assert not app._main.has_class("-full")  # f was a letter, not a key

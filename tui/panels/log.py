@@ -238,7 +238,7 @@ class LogPanel(Panel):
     def action_search(self) -> None:
         """Open the search."""
         self._search.display = True
-        self._search.focus()
+        self.screen.set_focus(self._search)  # at once: what is typed next is meant for it
 
     @on(Input.Submitted, "#log-search")
     def _submit(self, message: Input.Submitted) -> None:

@@ -204,7 +204,7 @@ class QueuePanel(Panel):
     def action_filter(self) -> None:
         """Type a pattern."""
         self._filter.display = True
-        self._filter.focus()
+        self.screen.set_focus(self._filter)  # at once: what is typed next is meant for it
 
     def action_reset(self) -> None:
         """Back to all runs in the order of their turns, none marked."""
