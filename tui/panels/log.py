@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
+from textual.widgets.input import Selection
 
 from engine.errors import printable
 from tui.logreader import Asked, Level, LogLine, LogPage, LogRequest
@@ -63,7 +64,9 @@ class LogPanel(Panel):
         super().__init__()
         self._view = LogView(id="log-lines")
         self._state = TextLine(id="log-state")
-        self._search = Input(placeholder="search the log; Enter finds, Esc closes", id="log-search", compact=True)
+        self._search = Input(
+            placeholder="search the log; Enter finds, Esc closes", id="log-search", compact=True, select_on_focus=False
+        )
         self._page = LogPage(LogRequest(""))
         self._pending: LogRequest | None = None
         self._progress = ""
@@ -238,6 +241,7 @@ class LogPanel(Panel):
     def action_search(self) -> None:
         """Open the search."""
         self._search.display = True
+        self._search.selection = Selection(0, len(self._search.value))
         self.screen.set_focus(self._search)  # at once: what is typed next is meant for it
 
     @on(Input.Submitted, "#log-search")

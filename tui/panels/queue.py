@@ -13,6 +13,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
+from textual.widgets.input import Selection
 
 from tui.arranging import SORT_KEYS, Arrangement
 from tui.columns import state_word
@@ -79,7 +80,9 @@ class QueuePanel(Panel):
         self._head = TableHead()
         self._table = QueueTable()
         self._caption = InkedLines(id="queue-caption")
-        self._filter = Input(placeholder="a regular expression: r50|failed", id="queue-filter", compact=True)
+        self._filter = Input(
+            placeholder="a regular expression: r50|failed", id="queue-filter", compact=True, select_on_focus=False
+        )
         self._why = InkedLines(id="queue-why")
 
     def compose(self) -> ComposeResult:
@@ -204,6 +207,7 @@ class QueuePanel(Panel):
     def action_filter(self) -> None:
         """Type a pattern."""
         self._filter.display = True
+        self._filter.selection = Selection(0, len(self._filter.value))
         self.screen.set_focus(self._filter)  # at once: what is typed next is meant for it
 
     def action_reset(self) -> None:
@@ -221,3 +225,6 @@ class QueuePanel(Panel):
     def _end_filter(self) -> None:
         self._filter.display = False
         self.focus()
+        chosen = self._chosen()
+        if self._table.runs and (chosen is None or chosen.run_id not in self._table.runs):
+            self.action_go(0)  # keys act on the chosen run, which must be in sight

@@ -193,7 +193,7 @@ class MainScreen(ControlScreen):
         self.query_one(PanelTabs).show(panel)
         self.query_one(KeyLine).show(self._open.HINTS)
         self.set_class(self._open.IS_WHOLE, "-whole")
-        self._open.focus()
+        self.set_focus(self._open)  # at once: the next key may be there already
         if self.scene is not None:
             self.show(self.scene)
 
