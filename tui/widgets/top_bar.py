@@ -34,7 +34,9 @@ class TopBar(Widget):
         fleet, views = scene.fleet, scene.views
         left = [(" ◆ ", "accent"), ("engine ", "strong"), (self._runs_dir, "muted")]
         alert, rest = self._alert(fleet, views), _left_over(scene)
-        forms = [[*alert, *_counts(views, in_words=in_words), *rest, (" ", "")] for in_words in (True, False)]
+        in_words, in_signs = (_counts(views, in_words=in_words) for in_words in (True, False))
+        told = ([*in_words, *rest], [*in_signs, *rest], *([in_signs, []] if alert else []))
+        forms = [[*alert, *pieces, (" ", "")] for pieces in told]
         if (left, forms) != (self._left, self._forms):
             self._left, self._forms = left, forms
             self.refresh()
