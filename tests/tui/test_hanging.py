@@ -26,7 +26,7 @@ from tui.widgets.inked import Piece
         pytest.param([[("! ", "warning"), ("abcdefghijklmnop", "text")]], 12, ["! abcdefghij", "  klmnop"],
                      id="long-word"),
         pytest.param([[("✘ ", "failed!"), ("猫猫猫 猫猫", "text")]], 10, ["✘ 猫猫猫", "  猫猫"], id="wide"),
-        pytest.param([[("! ", "warning"), ("one", "text")]], 1, ["! one"], id="no-room"),
+        pytest.param([[("! ", "warning"), ("one", "text")]], 5, ["! one"], id="little-room"),
     ],
 )  # fmt: skip
 async def test_what_is_left_of_a_line_hangs_below_its_words(

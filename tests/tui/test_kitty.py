@@ -34,10 +34,10 @@ def test_commands_carry_the_whole_picture(size: tuple[int, int], through_tmux: b
     png = png_of(photo(*size))
     text = sending(_NAME, png, 20, 10, through_tmux=through_tmux)
     if through_tmux:
-        parts = re.findall(r"\x1bPtmux;((?:[^\x1b]|\x1b\x1b)*)\x1b\\\\", text)
+        parts = re.findall(r"\x1bPtmux;((?:[^\x1b]|\x1b\x1b)*)\x1b\\", text)
         assert "".join(f"\x1bPtmux;{part}\x1b\\" for part in parts) == text  # as tmux reads it
         text = "".join(part.replace("\x1b\x1b", "\x1b") for part in parts)
-    commands = re.findall(r"\x1b_G([^;\x1b]*);([^\x1b]*)\x1b\\\\", text)
+    commands = re.findall(r"\x1b_G([^;\x1b]*);([^\x1b]*)\x1b\\", text)
     assert "".join(f"\x1b_G{head};{chunk}\x1b\\" for head, chunk in commands) == text
     assert commands[0][0].startswith(f"a=T,U=1,f=100,t=d,i={7 << 24 | 30},c=20,r=10,q=2,")
     assert [head[-3:] for head, _ in commands] == ["m=1"] * (len(commands) - 1) + ["m=0"]

@@ -93,7 +93,7 @@ def test_pictures_reach_the_terminal(terminal: Terminal, sequence: bytes) -> Non
     assert terminal.wait() == 0
 
 
-_COMMAND = re.compile(rb"\x1b_G([^;\x1b]*)(?:;([^\x1b]*))?\x1b\\\\")
+_COMMAND = re.compile(rb"\x1b_G([^;\x1b]*)(?:;([^\x1b]*))?\x1b\\")
 
 
 @pytest.mark.parametrize("graphics", ["kitty"])
