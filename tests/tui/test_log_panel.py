@@ -87,11 +87,16 @@ async def test_matches_both_ways_and_line_by_line(long_log: Path, make_app: Make
     async with running(app, (120, 30)) as pilot:
         await pilot.press(app_key(app))
         await see(pilot, app, "step 8999 ")
-        await pilot.press("slash", *"step 89", "enter")
+        await pilot.press("slash", *"warning", "enter")
+        await see(pilot, app, "disk is slow")
+        await pilot.press("n")
+        await see(pilot, app, "a photo without objects")
+        await pilot.press("N")
+        await see(pilot, app, "disk is slow")
         log = log_of(app)
         await settle(pilot, app)
         place = log.scroll_offset.y
-        for key, way in (("n", -1), ("n", -1), ("N", 1), ("K", -1), ("shift+up", -1), ("J", 1), ("shift+down", 1)):
+        for key, way in (("K", -1), ("shift+up", -1), ("J", 1), ("shift+down", 1)):
             await pilot.press(key)
             await settle(pilot, app)
             moved = log.scroll_offset.y - place
