@@ -92,7 +92,7 @@ def train_as_in_the_lesson(recipe: Recipe, minutes: float, curve: Path | None = 
 def measure(detector: Detector, recipe: Recipe) -> CocoFigures:
     """Print and return the figures of the test split."""
     data = DetectionDataset(read_split(recipe.dataset, recipe.classes, "test").records)
-    loader = make_loader(data, FixedOrder(len(data), 4), num_workers=0, device=_CPU)
+    loader = make_loader(data, FixedOrder.of(data.records, 4), num_workers=0, device=_CPU)
     figures = validate(detector, data, loader, _CPU).figures
     per_class = ", ".join(f"{name} {value or 0:.3f}" for name, value in figures.ap_per_class.items())
     print(f"test split, {len(data)} images: AP50 {figures.ap50:.4f}, AP {figures.ap:.4f} ({per_class})", flush=True)

@@ -143,7 +143,7 @@ def measure(run_dir: RunDir, recipe: Recipe, hardware: Hardware) -> tuple[float,
     state = load_checkpoint(run_dir.last_checkpoint)["model"]
     detector = prepared(build_detector(recipe.model, recipe.classes.names, state), hardware, _CPU)
     data = DetectionDataset(records)
-    loader = make_loader(data, FixedOrder(len(data), 4), num_workers=0, device=_CPU)
+    loader = make_loader(data, FixedOrder.of(data.records, 4), num_workers=0, device=_CPU)
     figures = validate(detector, data, loader, _CPU).figures
     return figures.ap or 0.0, figures.ap50 or 0.0
 
