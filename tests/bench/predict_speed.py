@@ -27,15 +27,24 @@ from torchvision.transforms.functional import pil_to_tensor
 from engine.annotations.picture import load_rgb
 from engine.evaluation.predict import Predictor, load_predictor
 from engine.models import inference
+from engine.models.speed import prepared
 from engine.prediction import apply
 from engine.prediction.ahead import load_ahead, load_pixels
 from engine.prediction.apply import Applier
 from engine.prediction.choices import Choices
 from engine.prediction.inputs import Picture, find_inputs
+from engine.recipe.schema import Hardware
 
 Scores = list[Tensor]
 Way = Callable[[Sequence[Picture]], Scores]
 EVERYTHING = Choices(threshold=0)
+
+
+def as_torchvision_has_it(predictor: Predictor) -> Predictor:
+    """The model without any of engine's quick ways, which a predictor comes with."""
+    off = {name: False for name, value in Hardware() if value is True}
+    prepared(predictor.detector, Hardware(**off), predictor.device).to(memory_format=torch.contiguous_format)  # type: ignore[arg-type]
+    return predictor
 
 
 def plain_pillow(predictor: Predictor) -> Way:
@@ -89,16 +98,16 @@ def engine_predict(applier: Applier, *, threads: bool = True) -> Way:
 
 def applier_without(load: Callable[[], Predictor], gain: str, batch_size: int | None) -> Applier:
     """The path without one of the ways in which it makes the network ready."""
-    folding, ready = inference._fold_norms, apply.make_ready
+    pairs, ready = inference.folding_pairs, apply.make_ready
     if gain == "folding":
-        inference._fold_norms = lambda _: None
+        inference.folding_pairs = lambda _: iter(())
     if gain == "both":
         apply.make_ready = lambda _: None
     try:
         applier = Applier(load(), batch_size)
     finally:
-        inference._fold_norms, apply.make_ready = folding, ready
-    if gain == "channels_last":
+        inference.folding_pairs, apply.make_ready = pairs, ready
+    if gain in ("channels_last", "both"):
         applier.predictor.detector.to(memory_format=torch.contiguous_format)
     return applier
 
@@ -107,8 +116,8 @@ def ways_of(load: Callable[[], Predictor], batch_size: int | None, *, each_gain:
     """Name -> way; each with a model of its own."""
     whole = Applier(load(), batch_size)
     ways = {
-        "plain: Pillow, no_grad": plain_pillow(load()),
-        "plain: torchvision.io, inference_mode": plain_torchvision(load()),
+        "plain: Pillow, no_grad": plain_pillow(as_torchvision_has_it(load())),
+        "plain: torchvision.io, inference_mode": plain_torchvision(as_torchvision_has_it(load())),
         f"engine predict (batches of {whole.batch_size})": engine_predict(whole),
     }
     if not each_gain:
