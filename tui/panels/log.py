@@ -89,7 +89,8 @@ class LogPanel(Panel):
         yield self._search
 
     def on_mount(self) -> None:
-        """The search comes when it is asked for."""
+        """The search comes when it is asked for; its cursor stands still, for each blink would be sent over SSH."""
+        self._search.cursor_blink = False
         self._search.display = False
 
     # --- what comes ---

@@ -95,7 +95,8 @@ class QueuePanel(Panel):
         yield self._why
 
     def on_mount(self) -> None:
-        """The filter shows while one types."""
+        """The filter shows while one types; its cursor stands still, for each blink would be sent over SSH."""
+        self._filter.cursor_blink = False
         self._filter.display = False
         self._caption.display = False
 
