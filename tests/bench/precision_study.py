@@ -233,7 +233,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     results_path = arguments.into / "results.jsonl"
     arguments.into.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     for trial in trials([arguments.only] if arguments.only else list(CLASSES), arguments.seeds):
         settings = dict(SETTINGS[trial.dataset])
         if arguments.epochs:
