@@ -34,6 +34,7 @@ from engine.forecast import Doing, step_pace
 from engine.machine import num_cores
 from engine.models.checkpoint import save_checkpoint
 from engine.models.detector import Detector, pick_device
+from engine.models.speed import flush_subnormals
 from engine.profile import Epoch, Loading, Profile, ProfileAnswer, with_rests
 from engine.profileadvice import advise
 from engine.recipe.load import read_resolved
@@ -330,6 +331,7 @@ def main() -> int:
     parser.add_argument("resolved", type=Path)
     parser.add_argument("--steps", type=int, required=True)
     arguments = parser.parse_args()
+    flush_subnormals()
     news = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints is no news
     tell: Tell = lambda words: _write(news, Doing(words=words))  # noqa: E731

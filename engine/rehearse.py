@@ -27,6 +27,7 @@ from engine.catalogue import ARCHS
 from engine.devicememory import peak_memory_bytes
 from engine.errors import EngineError, Problem, Where
 from engine.forecast import Answer, Doing, Figures
+from engine.models.speed import flush_subnormals
 from engine.recipe.load import read_resolved
 from engine.recipe.schema import Recipe, Training
 from engine.training.memory import is_out_of_memory, largest_share_that_fits
@@ -50,6 +51,7 @@ def main() -> int:
     parser.add_argument("--search-size", action="store_true", help="look for an input size at which one image fits")
     parser.add_argument("--sharing", type=Path, nargs="*", default=[], help="recipes that differ in their first steps")
     arguments = parser.parse_args()
+    flush_subnormals()
     faulthandler.enable()
     _end_with_parent()
     news = os.fdopen(os.dup(1), "wb", buffering=0)

@@ -31,6 +31,7 @@ from engine.events import EventLog, MessageEvent, RecoveryEvent, RunEnded, rewin
 from engine.guarded import GRACE_S
 from engine.models.checkpoint import Content, load_newest, remove_leftovers
 from engine.models.detector import pick_device
+from engine.models.speed import flush_subnormals
 from engine.recipe.load import read_resolved
 from engine.recipe.schema import Recipe
 from engine.rundir import EXIT_FAILED, EXIT_FINISHED, EXIT_LOCKED, EXIT_STALLED, EXIT_STOPPED, FileLock, RunDir
@@ -132,6 +133,7 @@ def _run(run_dir: RunDir, attempt: int, stop: threading.Event, device: str | Non
                 log.info("memory limit %.1f GB", limit / 1e9)
             allocator = in_use()
             log.info("memory allocator: %s", " ".join((allocator.name, allocator.library)).strip())
+            flush_subnormals()
             watchdog.start()
             result = train(
                 recipe, run_dir, events, attempt=attempt, resume_from=resume_from, micro_batch_size=micro_batch_size,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -342,3 +345,13 @@ def test_the_same_detections_in_either_form() -> None:
     for one, other in zip(before, after, strict=True):
         assert len(one["scores"]) == len(other["scores"]) > 0
         torch.testing.assert_close(one["scores"], other["scores"], rtol=1e-3, atol=1e-4)
+
+
+def test_subnormal_numbers_become_zero_in_every_thread() -> None:
+    code = (
+        "import torch; from engine.models.speed import flush_subnormals; flush_subnormals(); "
+        "torch.set_num_threads(2); small = torch.full((2_000_000,), 1e-30); "
+        "print((small * 1e-10).count_nonzero().item(), (small * 1.0).count_nonzero().item())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["0", "2000000"]
