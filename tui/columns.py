@@ -146,7 +146,7 @@ def _words_over(view: RunView, standing: Standing | None, columns: Sequence[Colu
         over = _FIGURES_OF_FAILED if view.progress.num_steps else (*_FIGURES, "left", "done")
     elif view.started is None and words:
         over = _FIGURES
-    elif standing is not None and standing.row.asked:
+    elif standing is not None and standing.row.asked and not view.has_answered:
         over = ("loss", "spark", "AP50")
     elif view.state in ("queued", "held", "cancelled") and words:
         over = _FIGURES_OF_FAILED[:3]
@@ -161,7 +161,7 @@ def why_words(view: RunView, standing: Standing | None) -> tuple[str, str]:
         return "its worker is gone", "warning"
     if view.state == "failed":
         return printable(joined([view.cause, view.reason], ": ") or "no reason recorded"), "failed"
-    if standing is not None:
+    if standing is not None and not view.has_answered:
         told = [reason.words for reason in standing.why if not reason.is_general and reason.words != "held"]
         ink = "stopping" if standing.row.asked else "muted"
         if told or view.state != "queued":

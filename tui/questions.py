@@ -189,6 +189,8 @@ def reasons_for(view: RunView, scene: Scene) -> list[Reason]:
     row = standing.row if standing is not None else view.row
     if view.trouble and row is None:
         return [Reason(view.trouble)]
+    if row is not None and row.asked and view.has_answered:
+        return [Reason(view.reason or view.state)]
     if row is not None:
         return explain_run(row, scene.board, view.progress)
     if view.state == "unknown":

@@ -24,7 +24,7 @@ from engine.events import (
     RunStarted,
 )
 from engine.progress import RunProgress, advance, advance_steps
-from engine.runqueue import ACTIVE, QueueRow
+from engine.runqueue import ACTIVE, QueueRow, after_request
 from tui.eventreading import OWN_COLUMNS, OtherEvent, Steps, Told, gathered
 from tui.series import StepTable
 
@@ -78,15 +78,17 @@ class RunView:
         ended = self.progress.ended
         if self.row is not None and not self._ended_unrecorded:
             return self.row.state
+        if ended is not None and ended.outcome == "stopped":
+            return after_request(self.row.asked if self.row is not None else "", "queued", "")[0]
         if ended is not None:
-            return "queued" if ended.outcome == "stopped" else ended.outcome
+            return ended.outcome
         if self.worker_alive:
             return "running"
         return "queued" if self.started is None else "unknown"
 
     @property
     def _ended_unrecorded(self) -> bool:
-        """Its worker ended with a last word that no supervisor lived to record."""
+        """Its worker ended with a last word that no supervisor has recorded: yet, or none lived to do so."""
         ended = self.progress.ended
         if self.row is None or self.row.state not in ACTIVE or ended is None:
             return False
@@ -109,6 +111,11 @@ class RunView:
         if not self.is_active or self.progress.ended is not None:
             return False
         return self.started is None or (self.row is not None and self.started.attempt < self.row.attempt)
+
+    @property
+    def has_answered(self) -> bool:
+        """It did what it was asked to, and the queue doesn't say so yet."""
+        return self.row is not None and bool(self.row.asked) and not self.is_active
 
     @property
     def reason(self) -> str:

@@ -17,7 +17,12 @@ from engine.events import (
 )
 from engine.progress import fold
 from engine.runqueue import QueueRow, State
+from engine.standing import Board, Reason, Standing
 from tests.tui.build import EVENING, Course, events_of
+from tui.columns import why_words
+from tui.feed import Fleet
+from tui.questions import reasons_for
+from tui.scene import Scene
 from tui.view import RunView, apply, apply_all, forget_events
 
 
@@ -177,3 +182,18 @@ def test_a_last_word_nobody_recorded(attempt: int, worker_alive: bool, state: st
     ended = RunEnded(time=0, outcome="stopped", reason="stopped on request", attempt=attempt)
     view = apply_all(RunView("0001-a", row=row("running", attempt=2)), [started(), ended])
     assert replace(view, worker_alive=worker_alive).state == state
+
+
+@pytest.mark.parametrize(
+    ("asked", "state"),
+    [("stop", "held"), ("stop after epoch", "held"), ("cancel", "cancelled"), ("put back", "queued")],
+)
+def test_a_run_that_did_as_asked_before_the_queue_says_so(asked: str, state: str) -> None:
+    told = "stopped on request after step 4 of 156, everything saved"
+    asked_row = replace(row("stopping", attempt=1), asked=asked)
+    ended = RunEnded(time=0, outcome="stopped", reason=told, attempt=1)
+    view = replace(apply_all(RunView("0001-a", row=asked_row), [started(), ended]), worker_alive=False)
+    standing = Standing(asked_row, None, (Reason("is asked to save and stop"),))
+    assert view.state == state
+    assert why_words(view, standing) == (told, "muted")
+    assert reasons_for(view, Scene(Fleet(), (view,), None, (), 0.0, board=Board((standing,)))) == [Reason(told)]
