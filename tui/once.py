@@ -41,7 +41,9 @@ def print_once(target: Target) -> None:
     width = min(_WIDEST, console.width)
     scene = _read(target)
     if not scene.views:
-        console.print(Text(f"nothing in {printable(str(target.runs_dir))} yet; try: engine run recipes/*.toml"))
+        folder = printable(str(target.runs_dir))
+        found = f"nothing in {folder} yet" if target.runs_dir.exists() else f"there is no folder {folder} yet"
+        console.print(Text(f"{found}; try: engine run recipes/*.toml"))
         return
     for line in _state_lines(scene, width):
         console.print(_text(line), soft_wrap=True)

@@ -156,7 +156,9 @@ def test_once_prints_the_state_as_text(runs_dir: Path) -> None:
 def test_once_with_nothing_to_show(tmp_path: Path) -> None:
     done = run_watch("--runs", str(tmp_path / "runs"), "--once")
     assert done.returncode == 0
-    assert "nothing in" in done.stdout
+    assert "there is no folder" in done.stdout
+    (tmp_path / "runs").mkdir()
+    assert "nothing in" in run_watch("--runs", str(tmp_path / "runs"), "--once").stdout
 
 
 def test_the_dashboard_needs_neither_torch_nor_the_supervisor() -> None:
