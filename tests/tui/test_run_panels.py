@@ -84,6 +84,7 @@ async def test_zoom_and_pan(evening: Path, make_app: MakeApp) -> None:
         window = look(app).window
         assert window is not None
         assert window[0] > 100
+        await see(pilot, app, "zoomed, 0 shows all")
         await pilot.press("h")
         left = look(app).window
         assert left is not None

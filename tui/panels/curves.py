@@ -84,7 +84,8 @@ class CurvesPanel(ChartPanel):
         return CHARTS[self._at]
 
     def _show_chart(self, widget: Chart, chart: ChartKind, view: RunView, look: Look, place: str = "") -> None:
-        note = joined([_shown_words(view, look) if chart is CHARTS[0] else "", note_of(chart, look), place])
+        zoomed = "zoomed, 0 shows all" if place and look.window is not None else ""
+        note = joined([_shown_words(view, look) if chart is CHARTS[0] else "", note_of(chart, look), zoomed, place])
         drawing = chart.draw(view, look)
         title = chart.title if isinstance(drawing, Bars) else title_of(chart, look)
         widget.show(drawing, title=title, note=note, nothing=chart.nothing)
