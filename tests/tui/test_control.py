@@ -22,6 +22,7 @@ from tui import asking
 from tui.app import WatchApp
 from tui.asking import Request, Verb, carry_out
 from tui.screens.dialog import ChoiceDialog, ExplainScreen
+from tui.widgets.queue import QueueList, run_lines
 
 MakeApp = Callable[..., WatchApp]
 
@@ -60,6 +61,23 @@ async def test_a_run_is_explained_on_every_panel(evening: Path, make_app: MakeAp
         await pilot.press(panel, "e")
         await until(pilot, lambda: isinstance(app.screen, ExplainScreen), "explained")
         await see(pilot, app, "0004-desk-r50: running")
+
+
+async def test_panels_come_into_sight_as_wide_as_they_were_left(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await pilot.press("1")
+        await settle(pilot, app)
+        panel, cards = app._main.panels[0], app._main.query_one(QueueList)
+        columns = panel._table.columns
+        await pilot.press("2")
+        await settle(pilot, app)
+        panel.show(app._main.scene)  # as when its scene is shown before it is laid out
+        assert panel._table.columns == columns
+        line = cards.render_line(0).text
+        cards._lines = {run: run_lines(view, 8, 0.0) for run, view in cards._views.items()}  # as out of sight
+        cards._width = 8
+        assert cards.render_line(0).text == line
 
 
 async def test_the_failed_run_is_found_explained_and_retried(evening: Path, make_app: MakeApp) -> None:
@@ -352,7 +370,7 @@ async def test_starting_asks_and_says_what_will_be(
         assert started == []
         await pilot.press("S")
         await see(pilot, app, "Start to work on the queue?")
-        await pilot.press("s")
+        await pilot.press("s" if opened_by == "key" else "y")
         await app.workers.wait_for_complete()
         told = "at work in the background as process 4711; leave when you like"
         await until(pilot, lambda: told in [n.message for n in app._notifications], told)

@@ -79,9 +79,11 @@ class ChoiceDialog(ModalScreen[str]):
         self._options.focus()
 
     def on_key(self, event: events.Key) -> None:
-        """Take the answer whose key was typed."""
+        """Take the answer whose key was typed; y is yes where only one would change something."""
+        first, *others = self._choices
+        typed = first.key if event.character == "y" and len(others) == 1 else event.character
         for choice in self._choices:
-            if event.character == choice.key:
+            if typed == choice.key:
                 event.stop()
                 self.dismiss(choice.answer)
                 return

@@ -48,6 +48,7 @@ class QueueList(ScrollView, can_focus=False):
         self._chosen: str | None = None
         self._marked: frozenset[str] = frozenset()
         self._density = 0
+        self._width = 0
         self._views: dict[str, RunView] = {}
         self._now = 0.0
 
@@ -79,6 +80,7 @@ class QueueList(ScrollView, can_focus=False):
         """Draw those in sight again whose lines are others now, or that were touched otherwise."""
         first = self.scroll_offset.y // self._density
         end = (self.scroll_offset.y + self.size.height) // self._density + 1
+        self._width = self._text_width
         old, self._lines = self._lines, {run: self._lines_of(run) for run in self._runs[first:end]}
         for place, (run, lines) in enumerate(self._lines.items(), first):
             top, before = place * self._density, old.get(run)
@@ -117,7 +119,8 @@ class QueueList(ScrollView, can_focus=False):
             return Strip.blank(width, self.rich_style)
         run = self._runs[index]
         is_chosen = run == self._chosen
-        lines = self._lines.get(run) or self._lines_of(run)
+        # What comes into sight is drawn once before it is told its new size.
+        lines = (self._lines.get(run) if self._width == self._text_width else None) or self._lines_of(run)
         pieces = lines[part] if part < len(lines) else []
         is_gap = part == 3
         edge = "▌" if is_chosen and not is_gap else " "

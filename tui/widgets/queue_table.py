@@ -98,7 +98,8 @@ class QueueTable(ScrollView, can_focus=False):
         """Show these runs; lines are made of those in sight only, and drawn again where they changed."""
         width = self.size.width - _SCROLLBAR - _EDGE
         longest = max((cell_len(printable(view.name)) for view in views), default=0)
-        self.columns = columns_for(width, longest)
+        if width > 0:  # out of sight it has none, and is drawn once before it is told its new one
+            self.columns = columns_for(width, longest)
         self._views = {view.run_id: view for view in views}
         self._standings = {standing.row.run: standing for standing in scene.board.standings}
         self._now = scene.now
