@@ -38,10 +38,15 @@ STATE_LOOKS = {
 
 
 @click.command("status")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @runs_option
-def command(runs_dir: Path, *, as_json: bool) -> None:
-    """Show every run and where it stands."""
+def command(folder: Path | None, runs_dir: Path, *, as_json: bool) -> None:
+    """Show every run and where it stands.
+
+    DIR is a runs folder; the same as --runs DIR.
+    """
+    runs_dir = runs_dir if folder is None else folder
     rows = _rows(runs_dir)
     progresses = [progress_of(row, runs_dir) for row in rows]
     now = time.time()

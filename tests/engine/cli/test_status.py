@@ -123,6 +123,12 @@ def test_the_runs_folder_may_be_named_by_option_or_environment(
     assert len(json.loads(engine("status", "--json").out)) == 4
 
 
+def test_the_runs_folder_may_be_named_as_for_the_dashboard(engine: Ask, runs: Path) -> None:
+    moved = runs.rename(runs.with_name("night"))
+    assert "0001" in engine("status", str(moved)).out
+    assert "no runs" in engine("status").out
+
+
 def test_status_of_a_run_whose_folder_is_gone(engine: Ask, runs: Path) -> None:
     (runs / "0001-done" / "events.jsonl").unlink()
     (runs / "0001-done").rmdir()
