@@ -46,8 +46,25 @@ def build_optimizer(
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     fuse = (fused and devices <= _FUSING_DEVICES) or None  # torch chooses otherwise
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=fuse)
+        sgd = torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=fuse)
+        if fuse:
+            sgd.register_step_pre_hook(_begin_momentum)
+        return sgd
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=fuse)
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Give parameters that learn for the first time a momentum of zero, from which the first step is the same.
+
+    The fused update makes momentum only if no parameter of a group has any, and fails where one comes later: a
+    backbone that was frozen at first, a head that got no gradient before.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if group["momentum"] and parameter.grad is not None:
+                state = optimizer.state[parameter]
+                if state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

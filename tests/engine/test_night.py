@@ -273,6 +273,12 @@ def test_a_night_ends_on_time_and_the_next_goes_on(
         def start(self, run_dir: RunDir, attempt: int, place: Place = WHOLE_MACHINE) -> Worker:  # noqa: ARG002
             return Worker(10_000)
 
+        def prepare(self, run_dir: RunDir, place: Place = WHOLE_MACHINE) -> None:
+            pass
+
+        def discard(self) -> None:
+            pass
+
         def adopt(self, run_dir: RunDir) -> None:  # noqa: ARG002
             return None
 

@@ -303,3 +303,16 @@ def test_one_pass_updates_as_several(name: Any, form: torch.memory_format) -> No
 def test_a_device_without_such_a_pass_takes_several() -> None:
     weight = nn.Parameter(torch.empty(3, device="meta"))
     assert build_optimizer([weight], Optimizer(), fused=True).param_groups[0]["fused"] is None
+
+
+def test_a_weight_that_learns_later_than_others_begins_as_without_fusing() -> None:
+    ends = []
+    for fused in (False, True):
+        early, late = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+        optimizer = build_optimizer([early, late], Optimizer(name="sgd", lr=0.1), fused=fused)
+        for step in range(4):
+            early.grad = torch.full((3,), 0.5 + step)
+            late.grad = None if step < 2 else torch.full((3,), 0.25 * step)
+            optimizer.step()
+        ends.append(torch.cat([early, late]).detach())
+    assert torch.allclose(ends[0], ends[1], rtol=1e-6)
