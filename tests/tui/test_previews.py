@@ -340,7 +340,7 @@ async def test_in_sixels_a_picture_is_sent_once_a_change(
     run_dir: RunDir, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Drawing | None] = []
-    monkeypatch.setattr(SixelCanvas, "show", lambda canvas, drawing: shown.append(drawing) or show(canvas, drawing))
+    monkeypatch.setattr(SixelCanvas, "show", lambda canvas, *drawn: shown.append(drawn[0]) or show(canvas, *drawn))
     app = make_app(Path("runs"), graphics="sixel")
     async with running(app) as pilot:
         await open_previews(pilot, app)
