@@ -28,7 +28,7 @@ class Terminal:
     modes: list[Any]
     output: bytes = b""
 
-    def read(self, until: bytes, timeout_s: float = 20.0) -> bool:
+    def read(self, until: bytes, timeout_s: float = 90.0) -> bool:
         """Take what it writes until something comes; False when it doesn't come in time."""
         deadline = time.monotonic() + timeout_s
         while until not in self.output and time.monotonic() < deadline:
@@ -44,7 +44,7 @@ class Terminal:
                 self.output += os.read(self.ours, 65536)
         return self.output[begun:]
 
-    def settle(self, most_bytes: int = 2000, timeout_s: float = 30.0) -> bool:
+    def settle(self, most_bytes: int = 2000, timeout_s: float = 90.0) -> bool:
         """Take what it writes until little comes in a second and a half; False when much comes for too long."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -56,7 +56,7 @@ class Terminal:
         """Type something."""
         os.write(self.ours, keys)
 
-    def wait(self, timeout_s: float = 10.0) -> int | None:
+    def wait(self, timeout_s: float = 90.0) -> int | None:
         """The exit status, its output being read on; None when it doesn't end in time."""
         deadline = time.monotonic() + timeout_s
         while self.process.poll() is None and time.monotonic() < deadline:
