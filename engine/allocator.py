@@ -29,7 +29,7 @@ _SONAMES: dict[str, tuple[str, ...]] = {
     "jemalloc": ("libjemalloc.so.2",),
     "mimalloc": ("libmimalloc.so.3", "libmimalloc.so.2"),
 }
-# A package from PyPI that carries a library (the `allocator` extra), which then comes before the system's.
+# A package from PyPI that carries a library, which then comes before the system's.
 _WHEELS = {"mimalloc": "cmeel-mimalloc"}
 # What "auto" looks for. jemalloc and mimalloc give memory back by the clock, between the steps of a training, which
 # makes them slower than glibc here (`python -m tests.bench.allocators`).
