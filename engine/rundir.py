@@ -221,8 +221,16 @@ def list_run_dirs(runs_dir: Path) -> list[RunDir]:
     """All run directories in a runs folder, by number; [] when the folder is missing."""
     if not runs_dir.is_dir():
         return []
-    found = [entry for entry in runs_dir.iterdir() if RUN_ID.match(entry.name) and entry.is_dir()]
-    return [RunDir(path) for path in sorted(found, key=lambda path: (run_number(path.name), path.name))]
+    with os.scandir(runs_dir) as entries:  # which knows without asking again what is a folder
+        found = [entry.name for entry in entries if RUN_ID.match(entry.name) and _is_folder(entry)]
+    return [RunDir(runs_dir / name) for name in sorted(found, key=lambda name: (run_number(name), name))]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, say
+        return False
 
 
 def find_run_dir(runs_dir: Path, name: str) -> RunDir:

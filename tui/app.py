@@ -121,6 +121,7 @@ class WatchApp(App[None]):
         self._news: queue.SimpleQueue[Change | LogPage] = queue.SimpleQueue()
         self._is_told = False
         self._is_begun = False
+        self._is_active = False
         self.failure: BaseException | None = None
 
     @property
@@ -205,7 +206,7 @@ class WatchApp(App[None]):
     # --- to the screen ---
 
     def _tick(self) -> None:
-        if any(view.is_active for view in self._views.values()):
+        if self._is_active:
             self._draw_soon()  # elapsed and remaining time go on
 
     def _draw_soon(self, *, at_once: bool = False) -> None:
@@ -221,6 +222,7 @@ class WatchApp(App[None]):
     def _draw(self) -> None:
         self._drawing = None
         self._drawn_at = time.monotonic()
+        self._is_active = any(view.is_active for view in self._views.values())
         if not self._main.is_standing:
             return  # on the way out, the widgets go one by one
         self._choose()

@@ -251,6 +251,8 @@ class Feed:
         dirs = self._run_dirs(now)
         if dirs == self._dirs and reading is self._reading:
             return
+        for run_id in (dirs ^ self._dirs) & self._readers.keys():
+            self._readers[run_id].look_soon()
         self._dirs, self._reading = dirs, reading
         known = sorted({*dirs, *reading.rows}, key=lambda run_id: (run_number(run_id) or 0, run_id))
         if self._only:

@@ -21,6 +21,8 @@ from tui.view import RunView, apply_told, forget_events, outlined
 
 # Runs that nobody works on change rarely; looking at each of them all the time would cost a core.
 _IDLE_LOOK_S = 5.0
+# What the queue calls over and was read doesn't change before the queue says so.
+_OVER_LOOK_S = 60.0
 _LOCK_LOOK_S = 2.0
 # A look reads on in one log for at most about so long, that a huge one doesn't keep the others waiting; in pieces
 # that fit a processor's cache.
@@ -123,8 +125,12 @@ class RunReader:
         if row is self.view.row or row == self.view.row:
             return False
         self.view = replace(self.view, row=row)
-        self._next_look = 0.0
+        self.look_soon()
         return True
+
+    def look_soon(self) -> None:
+        """Something happened to its folder."""
+        self._next_look = 0.0
 
     def is_due(self, now: float, *, is_wanted: bool) -> bool:
         """Whether a look may tell something new."""
@@ -141,7 +147,8 @@ class RunReader:
         self._read_events(is_wanted=is_wanted)
         self._look_at_worker(now)
         is_lively = is_wanted or self.view.is_active or self.view.state == "unknown" or not self.is_read
-        self._next_look = now if is_lively else now + _IDLE_LOOK_S
+        is_over = self.view.row is not None and self.view.row.state in OVER
+        self._next_look = now if is_lively else now + (_OVER_LOOK_S if is_over else _IDLE_LOOK_S)
         return self.view is not before
 
     @property

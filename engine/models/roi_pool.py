@@ -19,6 +19,9 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torchvision.ops import MultiScaleRoIAlign
 
+# So many boxes' sums are held twice at a time, not all of them: 6 MB at 49 bins of 256 channels.
+_BOXES_AT_ONCE = 128
+
 
 class SparseRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision has no types
     """torchvision's `MultiScaleRoIAlign`, computed as a sparse product where that is quicker.
@@ -148,12 +151,12 @@ class _SparseProduct(torch.autograd.Function):
         ctx.num_rows = [len(level) for level in rows]
         sums = rows[0].new_empty((*indices.shape[:2], rows[0].shape[1]))
         for here, level in zip(places, rows, strict=True):
-            if len(here):
-                of_level = embedding_bag(
-                    indices[here].flatten(0, 1), level.float(), mode="sum",
-                    per_sample_weights=weights[here].flatten(0, 1),
+            exact = level.float()
+            for part in here.split(_BOXES_AT_ONCE):
+                of_part = embedding_bag(
+                    indices[part].flatten(0, 1), exact, mode="sum", per_sample_weights=weights[part].flatten(0, 1)
                 )
-                sums[here] = of_level.view(len(here), *sums.shape[1:]).to(sums.dtype)
+                sums[part] = of_part.view(len(part), *sums.shape[1:]).to(sums.dtype)
         return sums
 
     @staticmethod
@@ -161,24 +164,27 @@ class _SparseProduct(torch.autograd.Function):
         """The product with the transposed matrix of each level."""
         indices, weights, *places = ctx.saved_tensors
         (gradient,) = gradients
+        flat = gradient.flatten(0, 1).float()  # once for all levels: it is the largest there is
         found = [
-            _transposed_product(indices[here], weights[here], gradient[here], num_rows)
+            _transposed_product(indices, weights, here, flat, num_rows).to(gradient.dtype)
             for here, num_rows in zip(places, ctx.num_rows, strict=True)
         ]
         return None, None, None, *found
 
 
-def _transposed_product(indices: Tensor, weights: Tensor, gradient: Tensor, num_rows: int) -> Tensor:
-    """(num_rows, C) gradients of rows: entries sorted by row, as sums of the sums' gradients."""
-    if not len(indices):
+def _transposed_product(indices: Tensor, weights: Tensor, here: Tensor, gradient: Tensor, num_rows: int) -> Tensor:
+    """(num_rows, C) gradients of a level's rows, as sums of the bins' (B * bins, C), its entries sorted by row."""
+    if not len(here):
         return gradient.new_zeros(num_rows, gradient.shape[-1])
-    rows, shares = indices.flatten(), weights.flatten()
+    _, num_bins, num_entries = indices.shape
+    rows, shares = indices[here].flatten(), weights[here].flatten()
     counted = shares.nonzero().flatten()
-    order = counted[torch.argsort(rows[counted], stable=True)]
+    rows = rows[counted]
     offsets = torch.zeros(num_rows, dtype=torch.int64)
-    offsets[1:] = torch.bincount(rows[counted], minlength=num_rows).cumsum(0)[:-1]
-    sums = torch.div(order, indices.shape[-1], rounding_mode="floor")
-    found = embedding_bag(
-        sums, gradient.flatten(0, 1).float(), offsets, mode="sum", per_sample_weights=shares[order]
-    )
-    return found.to(gradient.dtype)
+    offsets[1:] = torch.bincount(rows, minlength=num_rows).cumsum(0)[:-1]
+    order = counted[torch.argsort(rows, stable=True)]
+    del rows, counted
+    bins = torch.div(order, num_entries, rounding_mode="floor")
+    boxes = torch.div(bins, num_bins, rounding_mode="floor")
+    bins += (here - torch.arange(len(here)))[boxes] * num_bins  # from places among the level's to those among all
+    return embedding_bag(bins, gradient, offsets, mode="sum", per_sample_weights=shares[order])

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -68,15 +69,27 @@ class Terminal:
 
 
 @contextlib.contextmanager
+def _listening_to(*numbers: signal.Signals) -> Iterator[None]:
+    """A process started meanwhile gets these signals, also where the tests run under `nohup` or behind `&`."""
+    handlers = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def opened(runs_dir: Path, graphics: str, size: tuple[int, ...]) -> Iterator[Terminal]:
     """The dashboard on a terminal of so many rows and columns, and pixels both ways."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size))
     modes = termios.tcgetattr(theirs)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "engine.cli.main", "watch", "--runs", str(runs_dir), "--graphics", graphics],
-        stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm-256color"},
-    )  # fmt: skip
+    with _listening_to(signal.SIGHUP, signal.SIGINT):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "engine.cli.main", "watch", "--runs", str(runs_dir), "--graphics", graphics],
+            stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm-256color"},
+        )  # fmt: skip
     try:
         yield Terminal(process, ours, theirs, modes)
     finally:

@@ -50,15 +50,7 @@ def terminal(runs_dir: Path, graphics: str, size: tuple[int, ...]) -> Iterator[T
         yield terminal
 
 
-# Beside a whole test run, one that came as the first picture was drawn ended nothing in time; the cause is open.
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(signal.SIGTERM, id="SIGTERM"),
-        pytest.param(signal.SIGHUP, id="SIGHUP", marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_leaves_the_terminal_as_it_was(terminal: Terminal, number: signal.Signals) -> None:
     assert terminal.read(b"desk-r50")
     assert termios.tcgetattr(terminal.theirs) != terminal.modes
@@ -105,7 +97,6 @@ def test_pictures_reach_the_terminal(terminal: Terminal, sequence: bytes) -> Non
 _COMMAND = re.compile(rb"\x1b_G([^;\x1b]*)(?:;([^\x1b]*))?\x1b\\")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("graphics", ["kitty"])
 @pytest.mark.parametrize("size", [(40, 120, 1200, 800)])
 def test_kittys_pictures_come_whole_and_go_with_their_panel(terminal: Terminal) -> None:

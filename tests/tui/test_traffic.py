@@ -120,7 +120,6 @@ def states_in(runs_dir: Path) -> dict[str, str]:
     return states
 
 
-@pytest.mark.slow
 def test_what_one_dashboard_does_the_others_show(runs_dir: Path) -> None:
     with opened(runs_dir, "halfblock", _LARGE) as one, opened(runs_dir, "halfblock", _LARGE) as other:
         for terminal in (one, other):
