@@ -66,7 +66,9 @@ def prepared_picture(detector: Detector, pixels: NDArray[np.uint8], device: torc
         pixels = pixels.copy()
     image = torch.from_numpy(pixels).to(device).permute(2, 0, 1).float()
     resized, _ = transform.resize(image, None)
-    normalised: Tensor = transform.normalize(resized.div_(255))
+    mean, std = (torch.tensor(values, device=device)[:, None, None] * 255 for values in
+                 (transform.image_mean, transform.image_std))  # fmt: skip
+    normalised: Tensor = resized.sub_(mean).div_(std)
     return normalised
 
 
@@ -83,6 +85,15 @@ def detect_prepared(
     """
     transform = detector.network.transform
     shapes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
-    tensors = transform.batch_images(list(images), size_divisible=transform.size_divisible)
-    tensors = tensors.contiguous(memory_format=torch.channels_last)
-    return detector.detect_batch(ImageList(tensors, shapes), list(sizes))
+    return detector.detect_batch(ImageList(_batched(images, transform.size_divisible), shapes), list(sizes))
+
+
+def _batched(images: Sequence[Tensor], size_divisible: int) -> Tensor:
+    """(N, 3, H, W) as the transform's `batch_images` fills them up, the channels of a pixel together from the start."""
+    height, width = (
+        -(-max(image.shape[side] for image in images) // size_divisible) * size_divisible for side in (1, 2)
+    )
+    batch = images[0].new_zeros((len(images), height, width, 3)).permute(0, 3, 1, 2)
+    for place, image in zip(batch, images, strict=True):
+        place[:, : image.shape[1], : image.shape[2]] = image
+    return batch

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torchvision.ops import FeaturePyramidNetwork
 
+from engine.models.bit_clamp import clamp_bits
 from engine.models.detector import Detector
 from engine.models.folded_norm import fold_while_training, take_on
 from engine.models.precision import pick_precision
@@ -45,6 +46,8 @@ def prepared(detector: Detector, hardware: Hardware, device: torch.device) -> De
             take_on(module, InPlacePyramid)
             module.is_in_place = hardware.pyramid_in_place and device.type == "cpu"
     fold_while_training(detector.network, wanted=hardware.folded_norm and device.type == "cpu")
+    if device.type == "cpu":
+        clamp_bits(detector.network)
     detector.to(device)
     if device.type == "cpu" and hardware.channels_last:
         detector.to(memory_format=torch.channels_last)
