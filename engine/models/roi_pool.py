@@ -152,7 +152,7 @@ class _SparseProduct(torch.autograd.Function):
         sums = rows[0].new_empty((*indices.shape[:2], rows[0].shape[1]))
         for here, level in zip(places, rows, strict=True):
             exact = level.float()
-            for part in here.split(_BOXES_AT_ONCE):
+            for part in torch.split(here, _BOXES_AT_ONCE):
                 of_part = embedding_bag(
                     indices[part].flatten(0, 1), exact, mode="sum", per_sample_weights=weights[part].flatten(0, 1)
                 )
