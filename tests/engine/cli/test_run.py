@@ -36,7 +36,7 @@ def rows_of(runs_dir: Path) -> list[QueueRow]:
 
 
 def test_a_second_run_joins_the_queue_ctrl_c_saves_and_a_third_goes_on(tmp_path: Path, dataset: Path) -> None:
-    long = write_recipe(tmp_path, dataset, "long", training={"epochs": 60}, **NO_PREVIEWS)
+    long = write_recipe(tmp_path, dataset, "long", training={"epochs": 30}, **NO_PREVIEWS)
     short = write_recipe(tmp_path, dataset, "short", **NO_PREVIEWS)
     runs_dir = tmp_path / "runs"
     long_run, short_run = RunDir(runs_dir / "0001-long"), RunDir(runs_dir / "0002-short")
@@ -57,14 +57,14 @@ def test_a_second_run_joins_the_queue_ctrl_c_saves_and_a_third_goes_on(tmp_path:
     assert [row.state for row in rows_of(runs_dir)] == ["queued", "queued"]
     assert "everything saved" in rows_of(runs_dir)[0].reason
     made = len(steps_of(long_run))
-    assert 2 <= made < 180
+    assert 2 <= made < 90
     assert [event.outcome for event in events_of(long_run) if isinstance(event, RunEnded)] == ["stopped"]
 
     third = start_engine(tmp_path, "run")
     assert third.wait() == 0, third.output
     assert "2 runs: 2 finished" in third.output
     assert [(row.state, row.attempt) for row in rows_of(runs_dir)] == [("finished", 2), ("finished", 1)]
-    assert [event.step for event in steps_of(long_run)] == list(range(180))
+    assert [event.step for event in steps_of(long_run)] == list(range(90))
     assert len(steps_of(short_run)) == 3
     assert short_run.recipe.read_text() == short.read_text()
 
