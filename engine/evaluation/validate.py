@@ -106,7 +106,8 @@ def _measure(detector: Detector, batch: Batch, device: torch.device) -> tuple[li
     torch.manual_seed(_LOSS_SEED + batch.places[0])
     on_device = batch.to(device)
     found, losses = detector.detect_with_losses(on_device.images, on_device.targets)
-    return [to_cpu(one) for one in found], {name: loss.item() for name, loss in losses.items()}
+    values = torch.stack(list(losses.values())).tolist()
+    return [to_cpu(one) for one in found], dict(zip(losses, values, strict=True))
 
 
 def _judged(

@@ -5,13 +5,18 @@ gradients down again before they are clipped. A scale that was too large shows a
 it is lowered and the step left out, which is no divergence. The order matters and is kept here:
 
     backward(loss, scaler)                                   # each micro-batch
-    update = update_weights(optimizer, scaler, max_norm)     # then once: unscale, norm, judge, clip, step
+    norm = ready_gradients(optimizer, scaler, max_norm)      # then once: unscale, norm, clip
+    verdict = apply_gradients(optimizer, scaler, norm)       # judge, step; or `forget_gradients`
+
+The norm stays on the device until the caller reads it, along with whatever else it waits for: on a GPU each
+number that is read back by itself has the host wait for everything before it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,41 +66,76 @@ def backward(loss: Tensor, scaler: GradScaler) -> None:
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
-def update_weights(optimizer: torch.optim.Optimizer, scaler: GradScaler, max_norm: float | None = None) -> Update:
-    """Take an optimizer step with the gradients of the backward passes before, if they are sound.
+def ready_gradients(optimizer: torch.optim.Optimizer, scaler: GradScaler, max_norm: float | None = None) -> Tensor:
+    """Unscale the gradients of the backward passes before, and clip them; nothing is read back, no weight changes.
 
-    Weights and optimizer state are untouched unless the verdict is "taken". The gradients are spent:
-    set them to None before the next backward pass, whatever the verdict.
+    Follow it with `apply_gradients` or `forget_gradients`.
 
     Args:
         optimizer: Whose parameters have gradients.
         scaler: The one that scaled the losses.
         max_norm: Longer gradients are scaled down to this norm; None leaves them.
 
+    Returns:
+        0-d, the total norm before clipping; may be infinite or not a number.
+
+    Raises:
+        RuntimeError: Memory ran out. The scaler is ready for a next step.
+    """
+    with _ready_again(scaler):
+        scaler.unscale_(optimizer)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if max_norm is not None:
+            return clip_grad_norm_(parameters, max_norm)
+        return get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+
+def apply_gradients(optimizer: torch.optim.Optimizer, scaler: GradScaler, norm: float) -> Verdict:
+    """Take an optimizer step with the gradients made ready, if they are sound.
+
+    Weights and optimizer state are untouched unless the verdict is "taken". The gradients are spent:
+    set them to None before the next backward pass, whatever the verdict.
+
+    Args:
+        optimizer: Whose gradients `ready_gradients` made ready.
+        scaler: The one that scaled the losses.
+        norm: What `ready_gradients` gave.
+
     Raises:
         RuntimeError: Memory ran out; some weights may be changed and others not. The scaler is ready for a next step.
     """
+    with _ready_again(scaler):
+        if math.isfinite(norm):
+            scaler.step(optimizer)
+            scaler.update()
+            return "taken"
+        before = scaler.get_scale()
+        scaler.update()  # lowers the scale where it found infinite gradients
+        lowered = scaler.get_scale() < before
+        return "overflow" if lowered and before > _LEAST_SCALE else "diverged"
+
+
+def forget_gradients(scaler: GradScaler) -> None:
+    """Leave out a step whose gradients were made ready; the scale stays as it is."""
+    if scaler.is_enabled():
+        scaler.update(scaler.get_scale())
+
+
+def update_weights(optimizer: torch.optim.Optimizer, scaler: GradScaler, max_norm: float | None = None) -> Update:
+    """Make the gradients ready and apply them, for whoever has nothing else to read back; see there.
+
+    Raises:
+        RuntimeError: Memory ran out; some weights may be changed and others not. The scaler is ready for a next step.
+    """
+    norm = ready_gradients(optimizer, scaler, max_norm).item()
+    return Update(norm, apply_gradients(optimizer, scaler, norm))
+
+
+@contextlib.contextmanager
+def _ready_again(scaler: GradScaler) -> Iterator[None]:
+    """Have a scaler begin a next step as if this one hadn't been, where it fails."""
     try:
-        return _judged_update(optimizer, scaler, max_norm)
+        yield
     except BaseException:
-        if scaler.is_enabled():
-            scaler.update(scaler.get_scale())  # unchanged, and ready for a next step
+        forget_gradients(scaler)
         raise
-
-
-def _norm(parameters: Sequence[Tensor]) -> float:
-    return get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None]).item()
-
-
-def _judged_update(optimizer: torch.optim.Optimizer, scaler: GradScaler, max_norm: float | None) -> Update:
-    scaler.unscale_(optimizer)
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm = _norm(parameters) if max_norm is None else clip_grad_norm_(parameters, max_norm).item()
-    if math.isfinite(norm):
-        scaler.step(optimizer)
-        scaler.update()
-        return Update(norm, "taken")
-    before = scaler.get_scale()
-    scaler.update()  # lowers the scale where it found infinite gradients
-    lowered = scaler.get_scale() < before
-    return Update(norm, "overflow" if lowered and before > _LEAST_SCALE else "diverged")

@@ -25,7 +25,7 @@ from engine.models.speed import prepared
 from engine.recipe.schema import Precision, Recipe
 from engine.rundir import RunDir
 from engine.training.optim import build_optimizer, set_training_mode
-from engine.training.step import add_up_losses, min_size_of, set_input_size
+from engine.training.step import collect_losses, min_size_of, set_input_size
 
 # A bundle is as large as the model; the first ones tell the most.
 MAX_BUNDLES = 3
@@ -112,14 +112,14 @@ def repeat(recipe: Recipe, bundle: Path) -> Repeated:
     for sample in samples:
         _restore(content, device)
         with torch.no_grad():
-            alone.append(sum(add_up_losses(detector, Batch([sample]), device, precision, 1).values()))
+            alone.append(sum(collect_losses(detector, Batch([sample]), device, precision, 1).read().values()))
     detector = _ready(recipe, content, device)  # anew, for the statistics of its normalisation have changed
     _restore(content, device)
     with _first_fault(detector) as faults:
-        losses = add_up_losses(
+        losses = collect_losses(
             detector, Batch(samples), device, precision, content["micro_batch_size"],
             on_loss=lambda loss: loss.backward(),  # type: ignore[no-untyped-call]
-        )
+        ).read()
     return Repeated(
         step=content["step"], image_paths=tuple(content["image_paths"]), recorded=dict(content["losses"]),
         losses=losses, alone=tuple(alone), num_boxes=tuple(len(sample.target["labels"]) for sample in samples),

@@ -2,7 +2,8 @@
 
 A batch that doesn't fit into memory is tried again in halves; the effective batch, and so the learning
 rate, stay as they are. A loss or gradient that isn't a number, or a loss that exploded, leaves weights,
-optimizer and statistics as they were before the step.
+optimizer and statistics as they were before the step. What that is judged by, the losses of all micro-batches and
+the norm of the gradients, is read back from the device at once: a GPU then waits once a step for the host.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from engine.data.loading import Batch
 from engine.models.detector import Detector
 from engine.recipe.schema import Model, Precision, Recipe
 from engine.training.memory import OutOfMemory, is_out_of_memory, release
-from engine.training.precision import Verdict, backward, update_weights
+from engine.training.precision import apply_gradients, backward, forget_gradients, ready_gradients
 
 # Times the least loss of a batch's images that makes another one's stand out.
 _FAR_ABOVE = 10
@@ -115,24 +116,28 @@ class Stepper:
             UpdateBroken: Memory ran out while the weights were being changed.
         """
         before = Remembered(self._detector, self._device)
-        losses = self._losses_with_gradients(batch, before)
+        losses, norm = self._with_gradients(batch, before)
         total = sum(losses.values())
         fault = describe_fault(total, self._exploding_loss)
-        if not fault and self._update() == "diverged":
+        if fault:
+            forget_gradients(self._scaler)
+        elif self._diverges(norm):
             fault = "the gradients are no longer numbers"
         if fault:
             before.restore()
         self._optimizer.zero_grad(set_to_none=True)
         return StepFigures(total, losses, fault), before
 
-    def _losses_with_gradients(self, batch: Batch, before: Remembered) -> dict[str, float]:
+    def _with_gradients(self, batch: Batch, before: Remembered) -> tuple[dict[str, float], float]:
+        """The losses of a batch and the norm of their gradients, which are ready to be applied."""
         while True:
             self._optimizer.zero_grad(set_to_none=True)
             try:
-                return add_up_losses(
+                losses = collect_losses(
                     self._detector, batch, self._device, self._precision, self.micro_batch_size,
                     on_loss=lambda loss: backward(loss, self._scaler),
                 )
+                return losses.read_with(ready_gradients(self._optimizer, self._scaler, self._clip_grad_norm))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -145,9 +150,10 @@ class Stepper:
             self.micro_batch_size = max(1, min(self.micro_batch_size, len(batch)) // 2)
             self._on_halved(self.micro_batch_size)
 
-    def _update(self) -> Verdict:
+    def _diverges(self, norm: float) -> bool:
+        """Change the weights, unless the gradients are no numbers even without a scale."""
         try:
-            return update_weights(self._optimizer, self._scaler, self._clip_grad_norm).verdict
+            return apply_gradients(self._optimizer, self._scaler, norm) == "diverged"
         except Exception as error:
             if is_out_of_memory(error):
                 raise UpdateBroken from error
@@ -161,17 +167,46 @@ class Stepper:
             before.restore()
             alone = Batch([sample])
             with torch.no_grad():
-                losses = add_up_losses(self._detector, alone, self._device, self._precision, 1)
+                losses = collect_losses(self._detector, alone, self._device, self._precision, 1).read()
             alone_losses[alone.places[0]] = sum(losses.values())
         after.restore()
         return spoilers_among(alone_losses, self._exploding_loss)
 
 
-def add_up_losses(
+@dataclass(frozen=True, slots=True)
+class CollectedLosses:
+    """The parts of a batch's loss, micro-batch by micro-batch, still on the device.
+
+    Attributes:
+        names: Of the parts, torchvision's.
+        values: Of each micro-batch (len(names),).
+        shares: Share of each micro-batch in the batch.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[Tensor, ...]
+    shares: tuple[float, ...]
+
+    def read(self) -> dict[str, float]:
+        """Each part of the batch's loss, by one transfer."""
+        return self.read_with(self.values[0].new_zeros(()))[0]
+
+    def read_with(self, number: Tensor) -> tuple[dict[str, float], float]:
+        """Each part of the batch's loss, and another number, 0-d float32, by one transfer."""
+        *numbers, other = torch.cat([*self.values, number.to(self.values[0].device)[None]]).tolist()
+        sums = dict.fromkeys(self.names, 0.0)
+        for place, share in enumerate(self.shares):
+            first = place * len(self.names)
+            for name, value in zip(self.names, numbers[first : first + len(self.names)], strict=True):
+                sums[name] += value * share
+        return sums, other
+
+
+def collect_losses(
     detector: Detector, batch: Batch, device: torch.device, precision: Precision, micro_batch_size: int, *,
     on_loss: Callable[[Tensor], object] | None = None,
-) -> dict[str, float]:
-    """The parts of a whole batch's loss, so many images in memory at a time.
+) -> CollectedLosses:
+    """The parts of a whole batch's loss, so many images in memory at a time; nothing is read back.
 
     Args:
         detector: In training mode.
@@ -181,17 +216,20 @@ def add_up_losses(
         micro_batch_size: Images at a time.
         on_loss: Given each micro-batch's share of the total loss, 0-d with its graph.
     """
-    sums: dict[str, float] = {}
+    names: tuple[str, ...] = ()
+    values, shares = [], []
     for part in batch.split(micro_batch_size):
         on_device = part.to(device)
         losses = detector.losses(on_device.images, on_device.targets, precision)
         share = len(part) / len(batch)
+        stacked = torch.stack(list(losses.values()))
         if on_loss is not None:
-            total = torch.stack(list(losses.values())).sum()
+            total = stacked.sum()
             on_loss(total * share if share < 1 else total)
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + value.item() * share
-    return sums
+        names = tuple(losses)
+        values.append(stacked.detach())
+        shares.append(share)
+    return CollectedLosses(names, tuple(values), tuple(shares))
 
 
 def spoilers_among(losses: Mapping[int, float], exploding_loss: float) -> list[int]:

@@ -316,16 +316,16 @@ def test_memory_that_runs_out_while_weights_change_goes_back_to_the_checkpoint(
 
     recipe = own.recipe(training={"epochs": 2}, previews={"num_images": 0})
     run_dir = own.run_dir("update", recipe)
-    original, failed = step_module.update_weights, []
+    original, failed = step_module.apply_gradients, []
 
-    def update_weights(*given: Any) -> Any:
+    def apply_gradients(*given: Any) -> Any:
         done = original(*given)
         if len(steps_of(run_dir)) == 4 and not failed:
             failed.append(True)
             raise torch.OutOfMemoryError("HIP out of memory")
         return done
 
-    monkeypatch.setattr(step_module, "update_weights", update_weights)
+    monkeypatch.setattr(step_module, "apply_gradients", apply_gradients)
     assert run(recipe, run_dir).outcome == "finished"
     [event] = recoveries(run_dir)
     assert (event.kind, event.step) == ("out of memory", 3)
