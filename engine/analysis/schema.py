@@ -127,6 +127,8 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     p95_s: float
     load_median_s: float
     """Decoding the picture."""
+    precision: str = "fp32"
+    """Number format of the convolutions and products."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

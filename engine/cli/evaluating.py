@@ -11,7 +11,7 @@ from engine.annotations import ImageRecord, group, read_split
 from engine.annotations.codes import IMAGE_UNREADABLE
 from engine.errors import DataError, EngineError, Problem
 from engine.modelfile import ModelFile
-from engine.recipe.schema import Classes, Dataset, SplitName
+from engine.recipe.schema import AskedPrecision, Classes, Dataset, SplitName
 
 if TYPE_CHECKING:
     from engine.analysis import Analysis
@@ -190,7 +190,8 @@ class Outcome:
 
 
 def evaluate_model(
-    file: ModelFile, choose: Callable[[Sequence[str]], Photos], device: str, out_dir: Path | None, tell: Tell
+    file: ModelFile, choose: Callable[[Sequence[str]], Photos], device: str, out_dir: Path | None, tell: Tell,
+    precision: AskedPrecision = "fp32",
 ) -> Outcome:
     """Detect in photos, and analyse and write what was found.
 
@@ -200,6 +201,7 @@ def evaluate_model(
         device: Where to compute.
         out_dir: Where to write; the run's folder when it is None and the model is a run's best.
         tell: Told images done and in all.
+        precision: Number format of the convolutions and products.
 
     Raises:
         EngineError: Model and photos don't go together, or can't be read.
@@ -215,7 +217,7 @@ def evaluate_model(
     from engine.evaluation.evaluate import evaluate
     from engine.evaluation.predict import load_predictor
 
-    predictor = load_predictor(file, device)
+    predictor = load_predictor(file, device, precision)
     photos = choose(predictor.class_names)
     records, unreadable = photos.read()
     evaluated = evaluate(predictor, records, tell)

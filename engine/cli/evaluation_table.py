@@ -196,7 +196,8 @@ def _rest(out: Console, analysis: Analysis) -> None:
         out.print(f"calibration: scores are {analysis.calibration.ece:.3f} off on average (ECE), mostly {words}")
     if analysis.speed is not None:
         speed = analysis.speed
+        form = "" if speed.precision == "fp32" else f", {speed.precision}"
         out.print(
             f"speed: {1000 * speed.median_s:.0f} ms an image (95 % below {1000 * speed.p95_s:.0f} ms) and "
-            f"{1000 * speed.load_median_s:.0f} ms to load it, {speed.device}"
+            f"{1000 * speed.load_median_s:.0f} ms to load it, {speed.device}{form}"
         )

@@ -69,7 +69,7 @@ def evaluate(
             on_image(done, len(records))
     return Evaluated(
         ground_truth_json(whole, predictor.class_names), detections_json(found),
-        _speed(load_s, detect_s, predictor.device), tuple(problems),
+        _speed(load_s, detect_s, predictor), tuple(problems),
     )
 
 
@@ -78,13 +78,14 @@ def _detect(predictor: Predictor, pixels: torch.Tensor) -> Detection:
     return to_cpu(predictor.detector.detect([pixels.to(predictor.device).float().div_(255)])[0])
 
 
-def _speed(load_s: Sequence[float], detect_s: Sequence[float], device: torch.device) -> Speed | None:
+def _speed(load_s: Sequence[float], detect_s: Sequence[float], predictor: Predictor) -> Speed | None:
     if not detect_s:
         return None
+    device = predictor.device
     warm = slice(_WARM_UP if len(detect_s) > 2 * _WARM_UP else 0, None)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} thread(s)"
     return Speed(
         device=name if device.type in ("cuda", "cpu") else device.type, num_images=len(detect_s[warm]),
         median_s=float(np.median(detect_s[warm])), p95_s=float(np.percentile(detect_s[warm], 95)),
-        load_median_s=float(np.median(load_s[warm])),
+        load_median_s=float(np.median(load_s[warm])), precision=predictor.detector.detect_precision,
     )

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from engine.analysis import CocoFigures, load_analysis
+from engine.evaluation.predict import Predictor
+from engine.models.detector import Detection
 from engine.report.evaluation_plots import PLOTS
 from engine.rundir import RunDir
 from tests.builders import recipe_text, write_photo, write_voc
@@ -49,6 +52,29 @@ def test_a_run_on_its_validation_photos(engine: Ask, run: RunDir) -> None:
     assert analysis.num_images == 3
     assert {path.name for path in (run.evaluation / "val").iterdir()} <= set(PLOTS)
     assert (run.evaluation / "val" / "precision_recall.png").stat().st_size > 1000
+
+
+def test_the_number_format_is_asked_for_and_told(engine: Ask, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.evaluation import evaluate as module
+
+    seen: list[str] = []
+    detect = module._detect
+
+    def noted(predictor: Predictor, pixels: torch.Tensor) -> Detection:
+        seen.append(predictor.detector.detect_precision)
+        return detect(predictor, pixels)
+
+    monkeypatch.setattr(module, "_detect", noted)
+    plain, short = engine("evaluate", "tiny"), engine("evaluate", "tiny", "--precision", "bf16")
+    assert (plain.code, short.code) == (0, 0)
+    assert seen == ["fp32"] * 3 + ["bf16"] * 3
+    assert "bf16" not in plain.out
+    assert any(line.endswith(", bf16") for line in short.out.splitlines() if line.startswith("speed:"))
+    analysis = load_analysis(run)
+    assert analysis is not None
+    assert analysis.speed is not None
+    assert analysis.speed.precision == "bf16"
+    assert "is not one of" in engine("evaluate", "tiny", "--precision", "fp8").err
 
 
 def test_json_is_the_analysis_and_nothing_else(engine: Ask, run: RunDir) -> None:
