@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from engine.alike import opening_key
+from engine.data.batch import Batch
 from engine.data.dataset import Draw
-from engine.data.loading import Batch
 from engine.data.order import EpochOrder
 from engine.errors import Problem, Where
 from engine.models.detector import Detector

@@ -25,8 +25,8 @@ from torch import nn
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 
 from engine.allocator import in_use
+from engine.data.batch import Batch
 from engine.data.dataset import Draw, load_picture
-from engine.data.loading import Batch
 from engine.devicememory import apply_memory_limit, peak_memory_bytes
 from engine.errors import DataError, EngineError, Problem, Where
 from engine.events import EventLog

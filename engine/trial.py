@@ -15,8 +15,9 @@ import torch
 
 from engine.annotations import ImageRecord, read_split
 from engine.catalogue import ARCHS
+from engine.data.batch import Batch
 from engine.data.dataset import DetectionDataset, Draw
-from engine.data.loading import Batch, pick_num_workers
+from engine.data.loading import pick_num_workers
 from engine.data.order import EpochOrder, repeat_factors
 from engine.devicememory import apply_memory_limit, forget_peak, free_memory_bytes, peak_memory_bytes
 from engine.errors import DataError, has_errors

@@ -1,4 +1,4 @@
-"""Batches, and the loaders that bring them, watched: a loader that hangs or dies is told, with its images."""
+"""The loaders that bring batches, watched: one that hangs or dies is told, with its images."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pickle import UnpicklingError
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from engine.data.batch import Batch
 from engine.data.dataset import BrokenSample, DetectionDataset, Draw, Sample
-from engine.errors import DataError, Problem
+from engine.data.sidestream import SideStream, side_stream_of
 from engine.machine import num_cores
-from engine.models.detector import Target
 
 # prctl(2), Linux: the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 # How often a loader that brings nothing is looked after.
 _LOOK_EVERY_S = 1.0
+# And how long one is waited for that has brought its next batch already.
+_INSTANT_S = 1e-4
+_TIMED_OUT = "DataLoader timed out"
+# The rehearsal measures steps whose photos are copied when they are needed; so large a batch could make the difference.
+_MOST_AHEAD_BYTES = 256 * 2**20
 # Time for hanging loaders to write down where they hang before they are killed.
 _STACKS_S = 0.5
 # Words of the errors by which torch tells that a loader process came to an end, or could not hand its images over.
@@ -40,71 +44,8 @@ _DEATHS = (
     "DataLoader worker (pid", "Pin memory thread exited", "unable to write to file", "unable to open shared memory",
     "unable to allocate shared memory", "unable to resize file", "No space left on device",
 )
-
-
+# What a process that is killed while it hands an image over leaves.
 _HALF_MESSAGES = (EOFError, ConnectionError, UnpicklingError)
-
-
-class Batch:
-    """Images of one step, with their targets and places in the dataset.
-
-    Attributes:
-        samples: Everything that was drawn, broken images included.
-        images: (3, H, W) float32 tensors in [0, 1] after `to`, uint8 before; whole ones only, as below.
-        targets: One an image.
-        places: Each image's record in the dataset.
-        broken: The images that couldn't be loaded.
-    """
-
-    def __init__(self, samples: Sequence[Sample | BrokenSample]) -> None:
-        self.samples = tuple(samples)
-        whole = [sample for sample in samples if isinstance(sample, Sample)]
-        self.images: list[Tensor] = [sample.image for sample in whole]
-        self.targets: list[Target] = [sample.target for sample in whole]
-        self.places: list[int] = [sample.place for sample in whole]
-        self.broken: list[BrokenSample] = [sample for sample in samples if isinstance(sample, BrokenSample)]
-
-    @property
-    def problems(self) -> list[Problem]:
-        """What was wrong with images that couldn't be loaded."""
-        return [problem for sample in self.broken for problem in sample.problems]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def split(self, size: int) -> list[Batch]:
-        """Batches of at most `size` images, in order; the batch must be whole."""
-        if len(self.samples) <= size:
-            return [self]
-        return [Batch(self.samples[start : start + size]) for start in range(0, len(self.samples), size)]
-
-    def to(self, device: torch.device) -> Batch:
-        """The batch on a device, pixels scaled to [0, 1] there: bytes are cheaper to move.
-
-        Raises:
-            DataError: An image of the batch couldn't be loaded.
-        """
-        if self.broken:
-            raise DataError(self.problems)
-        moved = Batch(())
-        moved.images = [image.to(device, non_blocking=True).float().div_(255) for image in self.images]
-        moved.targets = [
-            {
-                "boxes_xyxy": target["boxes_xyxy"].to(device, non_blocking=True),
-                "labels": target["labels"].to(device, non_blocking=True),
-            }
-            for target in self.targets
-        ]
-        moved.places = self.places
-        return moved
-
-    def pin_memory(self) -> Batch:
-        """The batch in page-locked memory; the loader calls this when told to."""
-        pinned = [
-            sample._replace(image=sample.image.pin_memory()) if isinstance(sample, Sample) else sample
-            for sample in self.samples
-        ]
-        return Batch(pinned)
 
 
 @dataclass(eq=False)
@@ -127,23 +68,30 @@ class LoaderTrouble(Exception):
 class BatchStream:
     """The batches of one epoch after another from loader processes that can be restarted.
 
+    Where the device has a stream to copy on, the batch after the one that is given is copied already if it has
+    come. It counts as loaded only when its turn comes: what went wrong with it is told then, and no earlier.
+
     Args:
         dataset: What to load.
         order: Which images in which batches; asked anew for each epoch.
         num_workers: Loader processes; 0 loads in this process, where hanging can't be noticed.
         device: Where the batches will go.
+        sends_ahead: Whether to copy the next batch ahead where the device can.
     """
 
     def __init__(
-        self, dataset: DetectionDataset, order: Sampler[list[Draw]], *, num_workers: int, device: torch.device
+        self, dataset: DetectionDataset, order: Sampler[list[Draw]], *, num_workers: int, device: torch.device,
+        sends_ahead: bool = True,
     ) -> None:
         self._dataset, self._order, self._device = dataset, order, device
+        self._side = side_stream_of(device) if sends_ahead else None
         self._start(num_workers)
 
     def _start(self, num_workers: int) -> None:
         self.num_workers = num_workers
         self._loading = _Loading.shared(num_workers)
         self._processes: set[BaseProcess] = set()
+        self._ahead: Batch | Exception | None = None  # what comes next, or why nothing does
         announced = _Announced(self._dataset, self._loading)
         self._loader: DataLoader[Batch] | None = make_loader(
             announced, self._order, num_workers=num_workers, device=self._device, watched=True
@@ -162,17 +110,46 @@ class BatchStream:
         waiting_since = time.monotonic()
         while True:
             try:
-                batch = next(iterator)
+                batch = self._next(iterator)
             except StopIteration:
                 return
             except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
                 self._judge(error, time.monotonic() - waiting_since, patience_s)
                 continue
+            if self._side is not None:
+                self._look_ahead(iterator, self._side)
             yield batch
             waiting_since = time.monotonic()
 
+    def _next(self, iterator: Iterator[Batch]) -> Batch:
+        ahead, self._ahead = self._ahead, None
+        if isinstance(ahead, Exception):
+            raise ahead
+        return next(iterator) if ahead is None else ahead
+
+    def _look_ahead(self, iterator: Iterator[Batch], side: SideStream) -> None:
+        """Take the next batch, if it has come already, and send it on its way."""
+        try:
+            batch = _next_if_come(iterator)
+        except Exception as error:  # noqa: BLE001 - raised when its turn comes
+            self._ahead = error
+            return
+        self._ahead = batch
+        if batch is not None and sum(image.nbytes for image in batch.images) <= _MOST_AHEAD_BYTES:
+            try:
+                batch.send(side)
+            except torch.OutOfMemoryError:
+                self.send_when_needed()
+
+    def send_when_needed(self) -> None:
+        """Copy no batch ahead any more, and let go of the one that was: memory on the device is short."""
+        self._side = None
+        if isinstance(self._ahead, Batch):
+            self._ahead.call_back()
+
     def _iterate(self) -> Iterator[Batch]:
         assert self._loader is not None, "the stream is closed"
+        self._ahead = None
         before = set(multiprocessing.active_children())
         begun = time.monotonic()
         try:
@@ -191,11 +168,10 @@ class BatchStream:
     def _judge(self, error: Exception, waited_s: float, patience_s: Callable[[], float]) -> None:
         """Return when the loader only needs more time; raise what is wrong otherwise."""
         words = str(error)
-        if words.startswith("DataLoader timed out"):
+        if words.startswith(_TIMED_OUT):
             if waited_s < patience_s():
                 return
             raise LoaderTrouble("hangs", self._loading.places(), waited_s) from None
-        # A process that is killed while it hands an image over leaves half a message.
         is_death = isinstance(error, _HALF_MESSAGES) or any(death in words for death in _DEATHS)
         if not self.num_workers or not is_death:
             raise error
@@ -223,6 +199,27 @@ class BatchStream:
             process.join(_LOOK_EVERY_S)
         self._processes.clear()
         self._loader = None
+        self._ahead = None
+
+
+def _next_if_come(iterator: Any) -> Batch | None:
+    """What a loader brings next if it is there, else None; its errors are those of `next`.
+
+    torch has no word for this, but its iterators give up waiting after `_timeout`, and one may go on then.
+    """
+    usual = getattr(iterator, "_timeout", 0)
+    if not usual:  # loads in this process, or is of a torch that does it otherwise
+        return None
+    iterator._timeout = _INSTANT_S  # noqa: SLF001
+    try:
+        batch: Batch = next(iterator)
+    except RuntimeError as error:
+        if str(error).startswith(_TIMED_OUT):
+            return None
+        raise
+    finally:
+        iterator._timeout = usual  # noqa: SLF001
+    return batch
 
 
 @dataclass

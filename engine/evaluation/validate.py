@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from engine.annotations import ImageRecord
+from engine.data.batch import Batch
 from engine.data.dataset import DetectionDataset
-from engine.data.loading import Batch
 from engine.errors import Problem
 from engine.evaluation.coco import CocoFigures, coco_figures
 from engine.models.detector import Detection, Detector, to_cpu

@@ -68,6 +68,7 @@ class Measurer:
         self.data = data
         self._recipe, self._device, self._pace, self._tell = recipe, device, pace, tell
         self.batch_size = min(recipe.training.batch_size, recipe.training.micro_batch_size or 1024)
+        self._sends_ahead = True
         self._stream = self._open(num_workers)
         self._num_broken = 0
 
@@ -80,7 +81,9 @@ class Measurer:
 
     def _open(self, num_workers: int) -> BatchStream:
         order = FixedOrder.of(self.data.records, self.batch_size)
-        return BatchStream(self.data, order, num_workers=num_workers, device=self._device)
+        return BatchStream(
+            self.data, order, num_workers=num_workers, device=self._device, sends_ahead=self._sends_ahead
+        )
 
     def measure(self, detector: Detector, average: WeightAverage | None, on_batch: OnBatch) -> Measured:
         """Measure the weights, and their average if there is one; the better of both by the recipe's metric.
@@ -127,6 +130,7 @@ class Measurer:
         release(self._device)
         if self.batch_size <= 1:
             raise OutOfMemory
+        self._sends_ahead = False
         self.shrink_to(self.batch_size // 2)
         self._tell("out of memory", f"while measuring; measuring anew with {self.batch_size} image(s) at a time")
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.data.batch import Batch
 from engine.data.dataset import Sample
-from engine.data.loading import Batch
 from engine.models import build_detector
 from engine.models.checkpoint import Content, load_checkpoint, save_checkpoint
 from engine.models.detector import Detector, pick_device

@@ -225,6 +225,7 @@ class RunState:
 
     def tell_halved(self, micro_batch_size: int) -> None:
         """Make known that memory ran out and fewer images are held at a time."""
+        self.stream.send_when_needed()
         self.tell("out of memory", telling.halved(self.step, micro_batch_size, self.batch_size))
 
     def tell_of_starvation(self, epoch: int) -> None:

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from engine.catalogue import ARCHS
 from engine.data.augment import in_force, min_size_at
-from engine.data.loading import Batch
+from engine.data.batch import Batch
 from engine.models.detector import Detector
 from engine.recipe.schema import Model, Precision, Recipe
 from engine.training.memory import OutOfMemory, is_out_of_memory, release
@@ -144,6 +144,7 @@ class Stepper:
             # Outside of the except block, for an error holds on to everything that was computed before it.
             self._optimizer.zero_grad(set_to_none=True)
             before.restore()
+            batch.call_back()
             release(self._device)
             if self.micro_batch_size <= 1 or len(batch) <= 1:
                 raise OutOfMemory

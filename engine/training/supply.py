@@ -6,13 +6,15 @@ place; loaders that hang or die are replaced by fewer. The training's own state 
 
 from __future__ import annotations
 
+import operator
 import statistics
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from engine.data.batch import Batch
 from engine.data.dataset import BrokenSample, DetectionDataset, Draw, Sample
-from engine.data.loading import Batch, BatchStream, LoaderTrouble
+from engine.data.loading import BatchStream, LoaderTrouble
 from engine.data.order import EpochOrder, substitute
 from engine.errors import DataError
 from engine.events import Recovery as Kind
@@ -121,7 +123,9 @@ class Supply:
             self._give_up(broken)
         if not self.set_aside:
             return batch
-        return Batch([self._allowed(sample, epoch) for sample in batch.samples])
+        allowed = [self._allowed(sample, epoch) for sample in batch.samples]
+        # The batch itself where nothing is replaced: it may be on its way to the device already.
+        return batch if all(map(operator.is_, allowed, batch.samples)) else Batch(allowed)
 
     def _allowed(self, sample: Sample | BrokenSample, epoch: int) -> Sample | BrokenSample:
         """The sample, or another one where it was loaded ahead, before an image of it was set aside.

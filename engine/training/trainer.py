@@ -19,8 +19,8 @@ from typing import Literal
 import msgspec
 
 from engine.analysis.runfiles import EvaluationFiles, save_measured, thresholds_in
+from engine.data.batch import Batch
 from engine.data.dataset import Sample
-from engine.data.loading import Batch
 from engine.devicememory import peak_memory_bytes
 from engine.errors import Diverged
 from engine.evaluation.kept import measured_content
@@ -207,6 +207,7 @@ class _Trainer(RunState):
             text = f"memory ran out while the weights were changed at step {self.step + 1}"
             raise self.back_to_checkpoint("out of memory", text, max(1, self.stepper.micro_batch_size // 2)) from None
         except OutOfMemory:
+            self.stream.send_when_needed()
             raise _NoRoomError(batch) from None
         if figures.fault:
             self.discard(figures, before, batch, lr)

@@ -18,8 +18,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from engine.annotations import read_split
+from engine.data.batch import Batch
 from engine.data.dataset import DetectionDataset, Draw
-from engine.data.loading import Batch, make_loader
+from engine.data.loading import make_loader
 from engine.data.order import FixedOrder
 from engine.evaluation.coco import CocoFigures
 from engine.evaluation.validate import validate

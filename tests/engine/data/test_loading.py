@@ -13,8 +13,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from engine.annotations import ImageRecord
+from engine.data.batch import Batch
 from engine.data.dataset import DetectionDataset
-from engine.data.loading import Batch, BatchStream, LoaderTrouble, make_loader, pick_num_workers
+from engine.data.loading import BatchStream, LoaderTrouble, make_loader, pick_num_workers
 from engine.data.order import FixedOrder
 from engine.errors import DataError
 from tests.builders import process_environment, record, wait_for, write_photo

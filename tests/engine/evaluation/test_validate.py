@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from engine.annotations import read_split
+from engine.data.batch import Batch
 from engine.data.dataset import DetectionDataset, Draw, Sample, load_image
-from engine.data.loading import Batch, make_loader
+from engine.data.loading import make_loader
 from engine.data.order import FixedOrder
 from engine.evaluation.coco import coco_figures
 from engine.evaluation.previews import draw_previews, pick_preview_images

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from engine.data.batch import Batch
 from engine.data.dataset import Sample
-from engine.data.loading import Batch
 from engine.models import Detector
 from engine.recipe.schema import Precision
 from engine.training.precision import make_scaler

@@ -154,6 +154,26 @@ def test_loader_processes_change_nothing(runs: Runs, whole: RunDir) -> None:
     assert losses_of(helped) == losses_of(whole)
 
 
+def test_batches_sent_ahead_change_nothing(
+    runs: Runs, whole: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, with a stop on the way: the batch that was on its way then comes again."""
+    from engine.data import loading
+    from tests.engine.data.test_sidestream import Noted
+
+    side = Noted()
+    monkeypatch.setattr(loading, "side_stream_of", lambda _: side)
+    monkeypatch.setattr(loading, "_INSTANT_S", 60.0)
+    recipe = runs.recipe(**TWO_EPOCHS, hardware={"num_workers": 1})
+    run_dir = runs.run_dir("ahead", recipe)
+    assert run(recipe, run_dir, stop_after=2).outcome == "stopped"
+    assert run(recipe, run_dir, resume=True, attempt=2).outcome == "finished"
+    assert losses_of(run_dir) == losses_of(whole)
+    assert_same_weights(weights_of(run_dir), weights_of(whole))
+    assert _figures(run_dir) == _figures(whole)
+    assert {word for word, _ in side.log} == {"begin", "finish"}
+
+
 @pytest.mark.parametrize(
     "stops",
     [
