@@ -33,6 +33,7 @@ from engine.events import EventLog
 from engine.forecast import Doing, step_pace
 from engine.machine import num_cores
 from engine.models.checkpoint import save_checkpoint
+from engine.models.compiled import compiled_forward
 from engine.models.detector import Detector, pick_device
 from engine.models.speed import flush_subnormals
 from engine.profile import Epoch, Loading, Profile, ProfileAnswer, with_rests
@@ -109,7 +110,7 @@ def modules_of(detector: Detector) -> dict[str, nn.Module]:
     """The modules that the forward pass is divided by."""
     network = detector.network
     found: dict[str, nn.Module] = {"forward/transform": network.transform}
-    if hasattr(network.backbone, "fpn"):
+    if hasattr(network.backbone, "fpn") and not compiled_forward(detector):
         found |= {"forward/backbone": network.backbone.body, "forward/pyramid": network.backbone.fpn}
     else:
         found["forward/backbone"] = network.backbone

@@ -129,7 +129,9 @@ def repeat(recipe: Recipe, bundle: Path) -> Repeated:
 
 def _ready(recipe: Recipe, content: Content, device: torch.device) -> Detector:
     """The detector as it was before the step."""
-    detector = prepared(build_detector(recipe.model, recipe.classes.names, content["model"]), recipe.hardware, device)
+    # Not compiled: layer by layer is what a replay is for.
+    hardware = recipe.hardware.model_copy(update={"compile": False})
+    detector = prepared(build_detector(recipe.model, recipe.classes.names, content["model"]), hardware, device)
     optimizer = build_optimizer(detector, recipe.optimizer, fused=recipe.hardware.fused_optimizer)
     set_training_mode(detector, optimizer, freeze_backbone=content["epoch"] < recipe.training.freeze_epochs)
     set_input_size(detector, recipe.model, min_size_of(content["step"], content["epoch"], recipe))

@@ -85,7 +85,8 @@ class RunState:
 
         torch.manual_seed(seed)
         state = resume_from["model"] if resume_from else None
-        self.detector = prepared(build_detector(recipe.model, self.class_names, state), recipe.hardware, self.device)
+        built = build_detector(recipe.model, self.class_names, state)
+        self.detector = prepared(built, recipe.hardware, self.device, self.warn)
         self.optimizer = build_optimizer(self.detector, recipe.optimizer, fused=recipe.hardware.fused_optimizer)
         self.precision = pick_precision(recipe.hardware.precision, self.device)
         self.scaler = make_scaler(self.precision, self.device)
@@ -236,8 +237,12 @@ class RunState:
         )
         text = self.starvation.end_epoch(epoch, supplied)
         if text:
-            log.warning("%s", text)
-            self.events.append(MessageEvent(level="warning", text=text))
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """Make known what a person may want to change."""
+        log.warning("%s", text)
+        self.events.append(MessageEvent(level="warning", text=text))
 
     def announce(self, attempt: int) -> None:
         """Tell that an attempt begins, and from where."""

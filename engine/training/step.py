@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from engine.catalogue import ARCHS
 from engine.data.augment import in_force, min_size_at
 from engine.data.batch import Batch
+from engine.models.compiled import falls_back
 from engine.models.detector import Detector
 from engine.recipe.schema import Model, Precision, Recipe
 from engine.training.memory import OutOfMemory, is_out_of_memory, release
@@ -139,13 +140,16 @@ class Stepper:
                 )
                 return losses.read_with(ready_gradients(self._optimizer, self._scaler, self._clip_grad_norm))
             except Exception as error:
-                if not is_out_of_memory(error):
+                anew = falls_back(self._detector, error)
+                if not anew and not is_out_of_memory(error):
                     raise
             # Outside of the except block, for an error holds on to everything that was computed before it.
             self._optimizer.zero_grad(set_to_none=True)
             before.restore()
             batch.call_back()
             release(self._device)
+            if anew:
+                continue
             if self.micro_batch_size <= 1 or len(batch) <= 1:
                 raise OutOfMemory
             self.micro_batch_size = max(1, min(self.micro_batch_size, len(batch)) // 2)

@@ -111,14 +111,21 @@ class Hardware(Section):
     """Memory allocator of the run's process, under Linux. "auto" takes tcmalloc where it is installed, else the
     system's; a name takes that one."""
     channels_last: bool = True
-    """On a CPU, keep images and kernels with the channels innermost, as its convolutions like them best."""
+    """Keep images and kernels with the channels innermost: on CPUs, and on CUDA with a short number format."""
     sparse_pooling: bool = True
     """On a CPU, pool Faster R-CNN's boxes as one sparse product instead of torchvision's loops; the same values."""
     sampled_proposals: bool = True
     """On a CPU, follow the proposal loss of Faster R-CNN back from the sampled anchors only; the same gradients."""
     folded_norm: bool = True
-    """On a CPU, let convolutions do the normalisation after them where its statistics are fixed; the same values."""
+    """On CPUs and CUDA, let convolutions do the normalisation after them where its statistics are fixed; the same
+    values."""
     pyramid_in_place: bool = True
     """On a CPU, add the coarse maps of the feature pyramid into the fine ones where they lie; the same values."""
     fused_optimizer: bool = True
     """On CPUs and CUDA, update the weights in one pass over them; the same sums."""
+    compile: bool | Literal["auto"] = "auto"
+    """Have torch compile the backbone for training; needs a C++ compiler, on CUDA Triton as well. "auto" doesn't: on
+    CPUs it gains nothing and takes a minute at the start, on GPUs it isn't measured."""
+    shape_buckets: bool | Literal["auto"] = "auto"
+    """Fill training batches up to one of a few shapes, so that little is compiled or tried out anew; what is filled up
+    changes losses a little. "auto" does on CUDA where the backbone is compiled."""

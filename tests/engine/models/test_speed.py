@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -20,8 +21,8 @@ from engine.models import build_detector
 from engine.models.detector import Detector, Target
 from engine.models.roi_pool import SparseRoIAlign
 from engine.models.sampled_rpn import SampledRPN, matched_boxes, patches_at
-from engine.models.speed import prepared
-from engine.recipe.schema import Hardware, Model
+from engine.models.speed import prepared, ways_on
+from engine.recipe.schema import Hardware, Model, Precision
 
 CPU = torch.device("cpu")
 NAMES = ("mug", "laptop", "keyboard")
@@ -355,3 +356,39 @@ def test_subnormal_numbers_become_zero_in_every_thread() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.split() == ["0", "2000000"]
+
+
+# --- what the keys mean on a device ---
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "precision", "expected"),
+    [
+        pytest.param("cpu", {}, "fp32", {"channels_last", "folded_norm", "pyramid_in_place"}, id="a CPU"),
+        pytest.param("cuda", {}, "fp32", {"folded_norm"}, id="CUDA in fp32"),
+        pytest.param("cuda", {}, "bf16", {"channels_last", "folded_norm"}, id="CUDA in bf16"),
+        pytest.param("cuda", {}, "fp16", {"channels_last", "folded_norm"}, id="CUDA in fp16"),
+        pytest.param("cuda:1", {"compile": True}, "fp32", {"folded_norm", "compile", "shape_buckets"}, id="compiled"),
+        pytest.param(
+            "cuda", {"compile": True, "shape_buckets": False}, "fp32", {"folded_norm", "compile"},
+            id="compiled, all shapes",
+        ),
+        pytest.param("cuda", {"shape_buckets": True}, "fp32", {"folded_norm", "shape_buckets"}, id="few shapes alone"),
+        pytest.param(
+            "cpu", {"compile": True}, "fp32", {"channels_last", "folded_norm", "pyramid_in_place", "compile"},
+            id="compiled on a CPU",
+        ),
+        pytest.param("cuda", {"folded_norm": False, "channels_last": False}, "bf16", set(), id="switched off"),
+        pytest.param("mps", {}, "fp32", set(), id="Apple's"),
+    ],
+)
+def test_what_is_switched_on(device: str, asked: dict[str, bool], precision: Precision, expected: set[str]) -> None:
+    ways = ways_on(torch.device(device), Hardware(**asked), precision)  # type: ignore[arg-type]
+    both = {"sparse_pooling", "sampled_proposals"}  # these look at the tensors they are given
+    assert {one.name for one in fields(ways) if getattr(ways, one.name)} - both == expected
+
+
+def test_few_shapes_are_the_recipes_choice_on_a_cpu_too() -> None:
+    detector = prepared(small_detector(), Hardware(shape_buckets=True), CPU)
+    assert detector.network.transform.is_bucketed
+    assert not prepared(small_detector(), Hardware(), CPU).network.transform.is_bucketed

@@ -8,13 +8,17 @@ from typing import Any, cast
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
+from torch._inductor.exc import InductorError
 from torch.overrides import TorchFunctionMode
 
 from engine.data.batch import Batch
 from engine.data.dataset import Sample
-from engine.models import Detector
-from engine.recipe.schema import Precision
+from engine.models import Detector, build_detector
+from engine.models.compiled import compile_while_training
+from engine.recipe.schema import Model, Precision
 from engine.training.precision import make_scaler
 from engine.training.step import Stepper, collect_losses
 
@@ -155,3 +159,33 @@ def test_memory_that_runs_out_over_the_norm_halves_the_batch_and_changes_nothing
     other = Brightness()
     stepper_of(other, micro_batch_size=NUM_IMAGES // 2).run(photos())
     assert torch.equal(model.layer.weight, other.layer.weight)
+
+
+def test_a_backward_pass_that_cannot_be_compiled_is_made_without_compiling() -> None:
+    """Torch compiles it when it is first made, which is no fault of the batch."""
+    torch.compiler.reset()
+    told: list[str] = []
+
+    def forwards(graph: Any, _inputs: Any) -> Any:
+        return make_boxed_func(graph.forward)
+
+    def backwards(_graph: Any, _inputs: Any) -> Any:
+        raise InductorError(RuntimeError("no room in the register file"), None)
+
+    backend = aot_autograd(fw_compiler=forwards, bw_compiler=backwards)
+    small: dict[str, Any] = {"min_size": 48, "max_size": 64, "fpn_channels": 16, "box_head_width": 16}
+    settings = Model(arch="fasterrcnn_mobilenet_v3_large_fpn", weights="none", box_samples=32, **small)
+    target: Any = {"boxes_xyxy": torch.tensor([[1.0, 1, 7, 7]]), "labels": torch.zeros(1, dtype=torch.int64)}
+    batch = Batch([Sample(torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8), target, 0)])
+    figures = []
+    for compiles in (False, True):
+        torch.manual_seed(0)
+        detector = build_detector(settings, ("mug",)).train()
+        compile_while_training(detector, told.append, backend, wanted=compiles)
+        torch.manual_seed(1)
+        figures.append(stepper_of(cast(Any, detector)).run(batch)[0])
+    torch.compiler.reset()
+    [line] = told
+    assert "no room in the register file" in line
+    assert figures[0] == figures[1]
+    assert not figures[0].fault
