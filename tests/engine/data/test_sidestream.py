@@ -158,7 +158,10 @@ class _Deadly(DetectionDataset):
         return super().__getitem__(drawn)
 
 
-def test_what_goes_wrong_ahead_is_told_in_its_turn(side: Noted, records: list[ImageRecord]) -> None:
+def test_what_goes_wrong_ahead_is_told_in_its_turn(
+    side: Noted, records: list[ImageRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_INSTANT_S", 1.5)  # after which it is found dead
     stream = stream_of(_Deadly(records))
     batches = stream.batches(patience_s)
     assert next(batches).to(CPU).places == [0, 1]

@@ -174,7 +174,7 @@ def test_a_backward_pass_that_cannot_be_compiled_is_made_without_compiling() -> 
 
     backend = aot_autograd(fw_compiler=forwards, bw_compiler=backwards)
     small: dict[str, Any] = {"min_size": 48, "max_size": 64, "fpn_channels": 16, "box_head_width": 16}
-    settings = Model(arch="fasterrcnn_mobilenet_v3_large_fpn", weights="none", box_samples=32, **small)
+    settings = Model(arch="fasterrcnn_resnet18_fpn", weights="none", box_samples=32, **small)
     target: Any = {"boxes_xyxy": torch.tensor([[1.0, 1, 7, 7]]), "labels": torch.zeros(1, dtype=torch.int64)}
     batch = Batch([Sample(torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8), target, 0)])
     figures = []
