@@ -6,6 +6,7 @@ fault a person can cause raises an `EngineError` with problems; only the front d
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -76,6 +77,26 @@ class Problem:
     def as_dict(self) -> dict[str, object]:
         """The problem as plain values for JSON."""
         return asdict(self)
+
+
+_TOLD = re.compile(r"(?P<place>.*?: )?(?P<code>[A-Z]\d{3}) (?P<found>.*) \(fix: (?P<fix>.*)\)", re.DOTALL)
+
+
+def told_apart(told: str) -> tuple[str, str]:
+    """What was found, its code at the end, and what to do about it, out of a problem told in one line.
+
+    A run's reason is one. Any other text is what was found, with nothing to do about it.
+    """
+    parts = _TOLD.fullmatch(told)
+    if parts is None or "(fix: " in parts["found"]:  # several of them
+        return told, ""
+    return f"{parts['place'] or ''}{parts['found']} ({parts['code']})", parts["fix"]
+
+
+def plain(told: str) -> str:
+    """A problem told in one line with its words first: where it is cut off, what matters is still there."""
+    found, fix = told_apart(told)
+    return f"{found}; {fix}" if fix else found
 
 
 def has_errors(problems: Iterable[Problem]) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.control import is_supervised
+from engine.errors import plain
 from engine.events import EventTail
 from engine.forecast import QueueForecast, Waiting, clock_words, forecast_queue, left_of, read_forecast
 from engine.planning import Candidate, plan
@@ -265,7 +266,8 @@ def explain_run(row: QueueRow, board: Board, progress: RunProgress) -> list[Reas
     if here is not None:
         return [*_explain_unfinished(here), *_explain_work(row, progress)]
     if row.state == "failed":
-        words = f"failed ({row.cause}): {row.reason}" if row.cause else f"failed: {row.reason}"
+        reason = plain(row.reason)
+        words = f"failed ({row.cause}): {reason}" if row.cause else f"failed: {reason}"
         return [
             Reason(words, what_to_do(row)),
             Reason("the worker's own words", f"`engine logs {row.number}`", remedy="log"),

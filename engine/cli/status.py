@@ -15,7 +15,7 @@ from rich.text import Text
 
 from engine.cli.options import duration, figure, runs_option
 from engine.cli.printing import console
-from engine.errors import QueueError, printable
+from engine.errors import QueueError, printable, told_apart
 from engine.forecast import clock_words
 from engine.progress import RunProgress
 from engine.queuereader import read_queue, settle_orphans
@@ -25,7 +25,7 @@ from engine.standing import Board, Standing, progress_of, read_queue_board
 
 _WIDE = 100
 # Columns that the rest of a row takes.
-_BESIDE_NAME, _BESIDE_NAME_NARROW = 80, 48
+_BESIDE_NAME, _BESIDE_NAME_NARROW = 80, 50
 # Narrower than this a wrapped reason can't be read.
 _LEAST_REASON = 20
 _BUSY_TIMEOUT_S = 10.0
@@ -138,7 +138,7 @@ def status_values(row: QueueRow, progress: RunProgress, standing: Standing | Non
 
 
 def reason_lines(row: QueueRow, width: int | None = None) -> Text:
-    """Why a run is as it is, with its symbol and number; what is too long goes on below its first word.
+    """Why a run is as it is, with its symbol and number, and what to do about it; what is too long goes on below.
 
     Args:
         row: The run.
@@ -146,7 +146,12 @@ def reason_lines(row: QueueRow, width: int | None = None) -> Text:
     """
     head = f" {row.number} "
     room = sys.maxsize if width is None else max(_LEAST_REASON, width - len(head) - 1)
-    lines = textwrap.wrap(printable(row.reason), room) or [""]
+    found, fix = told_apart(row.reason)
+    lines = textwrap.wrap(printable(found), room) or [""]
+    if fix and width is None:
+        lines[-1] += f" → {printable(fix)}"
+    elif fix:
+        lines += textwrap.wrap(f"→ {printable(fix)}", room, subsequent_indent="  ")
     return Text.assemble(STATE_LOOKS[row.state], head, ("\n" + " " * (len(head) + 1)).join(lines))
 
 
@@ -165,14 +170,14 @@ def fitted(name: str, room: int) -> str:
 def status_table(
     rows: list[QueueRow], progresses: list[RunProgress], standings: Mapping[str, Standing], now: float, *, width: int
 ) -> Table:
-    """The runs as a table of at most so many columns; a narrow one leaves out the loss, AP and when each is done."""
+    """The runs as a table of at most so many columns; a narrow one leaves out the loss, AP50 and when each is done."""
     narrow = width < _WIDE
     room = width - (_BESIDE_NAME_NARROW if narrow else _BESIDE_NAME)
     table = Table(box=None, pad_edge=False, header_style="bold")
     left, right = ("", "run", "state"), ("epoch", "loss", "best AP", "AP50", "elapsed", "left", "done")
     for heading in left:
         table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=None if heading == "run" else 1)
-    shown = [heading for heading in right if not (narrow and heading in ("loss", "best AP", "done"))]
+    shown = [heading for heading in right if not (narrow and heading in ("loss", "AP50", "done"))]
     for heading in shown:
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for row, progress in zip(rows, progresses, strict=True):

@@ -24,6 +24,7 @@ from engine.cli.detach import SupervisorLog, become_detached
 from engine.cli.options import count
 from engine.cli.printing import console
 from engine.clock import next_time
+from engine.errors import plain
 from engine.executors.places import make_places
 from engine.launching import launch
 from engine.night import NightSteward
@@ -379,7 +380,7 @@ def _conclude(
         out.print(f"{count(len(rows), 'run')}: {summary}" if rows else "nothing was queued")
     for row in rows:
         if row.state == "failed":
-            out.print(f"  {row.run} failed: {row.reason}", soft_wrap=True)
+            out.print(f"  {row.run} failed: {plain(row.reason)}", soft_wrap=True)
             out.print(f"  {what_to_do(row)}", soft_wrap=True)
         elif row.state == "finished" and (advice := read_advice(RunDir(queue.runs_dir / row.run))) and advice.fix:
             out.print(f"  {row.run}: {advice.words}", soft_wrap=True)

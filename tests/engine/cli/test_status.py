@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.status import reason_lines
 from engine.events import EventLog, RunEnded
 from engine.forecast import Figures, Forecast, forecast_bytes
 from engine.rundir import SUPERVISOR_LOCK, FileLock, RunDir
@@ -136,6 +137,28 @@ def test_status_of_a_run_whose_folder_is_gone(engine: Ask, runs: Path) -> None:
     assert (done["state"], done["epoch"], done["best_ap50"]) == ("finished", 1, 0.2)  # its row remembers
     (runs / "0002-broken" / "events.jsonl").unlink()
     assert broken["epoch"] == 0
+
+
+_DIVERGED = "T201 the loss diverged at step 5 (fix: lower optimizer.lr (try a tenth))"
+
+
+def test_a_reason_is_told_in_words_and_what_to_do_below(runs: Path) -> None:
+    queue = RunQueue(runs)
+    row = queue.finish(queue.rows_in("running")[0], "failed", _DIVERGED, "diverged")
+    queue.close()
+    assert reason_lines(row).plain == "✘ 3 the loss diverged at step 5 (T201) → lower optimizer.lr (try a tenth)"
+    assert reason_lines(row, 44).plain.splitlines() == [
+        "✘ 3 the loss diverged at step 5 (T201)", "    → lower optimizer.lr (try a tenth)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 99, 120])
+def test_every_width_shows_the_best_ap(engine: Ask, runs: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    head, done, *_ = engine("status").out.splitlines()
+    assert len(head.rstrip()) <= width
+    assert "best AP" in head
+    assert "0.100" in done
 
 
 # --- logs ---
