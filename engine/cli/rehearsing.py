@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,8 @@ from engine.errors import EngineError, Problem, has_errors, printable
 from engine.forecast import Forecast, clock_words, forecast_run, read_forecast
 from engine.queuereader import read_queue
 from engine.recipe.load import LoadedRecipe, recipe_hash
-from engine.rehearsal import Rehearsed, rehearse_recipes, without_rehearsal
+from engine.rehearsal import Progress, Rehearsed, rehearse_recipes, without_rehearsal
+from engine.rehearsalmark import marked
 from engine.rundir import SUPERVISOR_LOCK, RunDir, is_locked
 from engine.runqueue import ACTIVE, OVER
 from engine.standing import read_queue_board
@@ -53,8 +54,8 @@ def admit(loaded: list[LoadedRecipe], runs_dir: Path, *, rehearsal: bool, skip_b
     unfinished = {row.recipe_hash for row in rows if row.state not in OVER}
     fresh = [one for one in loaded if recipe_hash(one.recipe) not in unfinished]
     at_work = is_locked(runs_dir / SUPERVISOR_LOCK) and any(row.state in ACTIVE for row in rows)
-    with _ended_by_signals():
-        rehearsed = _rehearse(fresh, at_work=at_work)
+    with _ended_by_signals(), marked(runs_dir) if fresh else nullcontext() as mark:
+        rehearsed = _rehearse(fresh, mark.tell if mark is not None else None, at_work=at_work)
     refused = not all(one.ok for one in rehearsed)
     consequence = ", not queued" if skip_bad else ", nothing queued"
     _print_outcome(rehearsed, consequence)
@@ -100,13 +101,15 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _rehearse(loaded: Sequence[LoadedRecipe], *, at_work: bool) -> list[Rehearsed]:
+def _rehearse(loaded: Sequence[LoadedRecipe], mark: Progress | None, *, at_work: bool) -> list[Rehearsed]:
     """Rehearse with a line that says what is being done; on a pipe, a line for each rehearsal."""
     out = console(stderr=True)
     if not sys.stderr.isatty():
         told: set[str] = set()
 
-        def tell(_done: int, _total: int, name: str, _words: str) -> None:
+        def tell(done: int, total: int, name: str, words: str) -> None:
+            if mark is not None:
+                mark(done, total, name, words)
             if name not in told:
                 told.add(name)
                 out.print(f"rehearsing {name}", soft_wrap=True)
@@ -115,6 +118,8 @@ def _rehearse(loaded: Sequence[LoadedRecipe], *, at_work: bool) -> list[Rehearse
     with out.status("rehearsing", spinner="line") as status:
 
         def show(done: int, total: int, name: str, words: str) -> None:
+            if mark is not None:
+                mark(done, total, name, words)
             place = f" ({done + 1} of {total})" if total > 1 else ""
             line = f"rehearsing {name}{place}: {words}"
             status.update(printable(line if len(line) < out.width - 2 else line[: out.width - 3] + "…"))
