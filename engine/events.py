@@ -325,23 +325,43 @@ class EventTail:
         """
         return decode_events(self.read_lines())
 
-    def read_lines(self) -> bytes:
+    @property
+    def place(self) -> int:
+        """How far it was read, in bytes."""
+        return self._offset
+
+    @property
+    def inode(self) -> int | None:
+        """Which file it is; None before the first read."""
+        return self._inode
+
+    def go_to(self, place: int) -> None:
+        """Go on from there: what lies before was read by somebody else."""
+        self._offset = place
+
+    def read_lines(self, until: int | None = None) -> bytes:
         """New whole lines since the last call, at most one chunk's worth; b"" when there are none.
 
         A line that is longer than a chunk is passed over: no event is.
 
+        Args:
+            until: Read no further than this place, where a line begins.
+
         Raises:
             OSError: The file exists but can't be read.
         """
+        most = self._chunk_bytes
         try:
             with open_regular(self._path) as file:
                 self._notice_replacement(os.fstat(file.fileno()))
+                if until is not None and until > self._offset:
+                    most = min(most, until - self._offset)
                 file.seek(self._offset)
-                data = file.read(self._chunk_bytes)
+                data = file.read(most)
         except FileNotFoundError:
             self.is_at_end = True
             return b""
-        self.is_at_end = len(data) < self._chunk_bytes
+        self.is_at_end = len(data) < most
         end = data.rfind(b"\n") + 1
         if not end and len(data) == self._chunk_bytes:
             end = len(data)

@@ -16,6 +16,7 @@ from engine.queuerebuild import figures_progress
 from engine.rundir import RunDir, is_locked
 from engine.runqueue import OVER, QueueRow
 from tui.eventreading import read_glance, read_outline, read_sample, read_whole
+from tui.farhalf import FarHalf
 from tui.series import StepTable
 from tui.view import RunView, apply_told, forget_events, outlined
 
@@ -60,31 +61,55 @@ class _Follower:
         at_end: Whether everything was read.
     """
 
-    def __init__(self, run_dir: RunDir, *, is_whole: bool) -> None:
+    def __init__(self, run_dir: RunDir, size_bytes: int, *, is_whole: bool) -> None:
         self._tail = EventTail(run_dir.events, _CHUNK_BYTES)
+        self._far = FarHalf(run_dir.events, size_bytes) if is_whole else None
         self._restarts = 0
         self.view = RunView(run_dir.run_id, is_whole=is_whole)
         self.is_whole = is_whole
         self.at_end = False
 
-    def read(self) -> None:
+    def read(self, inode: int) -> None:
         """Read the next pieces.
+
+        Args:
+            inode: Which file lies there now.
 
         Raises:
             OSError: It can't be read.
         """
+        if self._tail.inode not in (None, inode):
+            self.leave_far_half()
         deadline = time.monotonic() + _READ_S
-        self._read_piece()
-        while not self.at_end and time.monotonic() < deadline:
-            self._read_piece()
+        while True:
+            if not self._awaits_far_half(deadline):
+                self._read_piece()
+            if self.at_end or time.monotonic() >= deadline:
+                break
         if self.is_whole and self.at_end and self.view.steps.length >= _MANY_STEPS:
             self.view.steps.prepare()
 
+    def _awaits_far_half(self, deadline: float) -> bool:
+        """Whether all that is left is still being read by another process; takes what it has read."""
+        far = self._far
+        if far is None or far.begin is None or self._tail.place != far.begin:
+            return False
+        if not far.wait(max(0.0, deadline - time.monotonic())):
+            return True
+        self._far = None
+        read = far.take()
+        if read is not None and read.inode == self._tail.inode and self._tail.restarts == 0:
+            self.view = apply_told(self.view, read.told)
+            self.view = replace(self.view, num_unknown=self.view.num_unknown + read.num_unknown)
+            self._tail.go_to(read.end)
+        return False
+
     def _read_piece(self) -> None:
-        data = self._tail.read_lines()
+        data = self._tail.read_lines(self._far.begin if self._far is not None else None)
         if self._tail.restarts != self._restarts:
             self._restarts = self._tail.restarts
             self.view = forget_events(self.view)
+            self.leave_far_half()
         if data:
             told, num_unknown = (read_whole if self.is_whole else read_outline)(data)
             view = apply_told(self.view, told)
@@ -92,8 +117,15 @@ class _Follower:
             self.view = view if self.is_whole else outlined(view)
         self.at_end = self._tail.is_at_end
 
+    def leave_far_half(self) -> None:
+        """Read on without the other process."""
+        if self._far is not None:
+            self._far.stop()
+            self._far = None
+
     def forget_steps(self) -> None:
         """Go on in outline."""
+        self.leave_far_half()
         self.is_whole = False
         self.view = outlined(self.view)
 
@@ -163,6 +195,11 @@ class RunReader:
             self._follower.forget_steps()
             self._show(self._follower.view)
 
+    def stop(self) -> None:
+        """Leave no process behind."""
+        if self._follower is not None:
+            self._follower.leave_far_half()
+
     # --- events ---
 
     def _read_events(self, *, is_wanted: bool) -> None:
@@ -200,8 +237,9 @@ class RunReader:
             self._show(self.view)
             return
         if self._follower is None or (needs_all and not self._follower.is_whole):
-            self._follower = _Follower(self.run_dir, is_whole=needs_all)
-        self._follower.read()
+            self.stop()
+            self._follower = _Follower(self.run_dir, stamp[1], is_whole=needs_all)
+        self._follower.read(stamp[0])
         self.is_read = self._follower.at_end
         if self.is_read:
             self._stamp = stamp
