@@ -11,6 +11,7 @@ from pathlib import Path
 
 from textual import events, on
 from textual.app import App, SystemCommand
+from textual.driver import Driver
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
@@ -32,12 +33,14 @@ from tui.feed import (
 from tui.gallery import Gallery
 from tui.gauges import Gauges
 from tui.graphics import Graphic, Graphics
+from tui.logcounting import CountThread, LogCount
 from tui.logreader import LogPage, LogThread
 from tui.overseer import BoardChange, GaugesChange
 from tui.palette import control_commands, view_commands
 from tui.panels.compare import RunsCompared
-from tui.panels.log import LogWanted
+from tui.panels.log import LogCountWanted, LogWanted
 from tui.panels.panel import RecipesWanted
+from tui.parting import parting_words
 from tui.recipes import RecipeReading
 from tui.scene import Scene
 from tui.screens.control import Asked, failure_screen
@@ -77,6 +80,7 @@ class WatchApp(App[None]):
         pause_s: Rest between two looks at the runs folder.
         redraw_s: Least time between two redraws.
         read_gauges: What tells how the machine does; None for this machine's own gauges.
+        driver: What reads the terminal and writes to it; None for Textual's own.
     """
 
     CSS_PATH = "watch.tcss"
@@ -92,8 +96,9 @@ class WatchApp(App[None]):
         pause_s: float = 0.5,
         redraw_s: float = _REDRAW_S,
         read_gauges: Callable[[], Gauges] | None = None,
+        driver: type[Driver] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=driver)
         for ours in THEMES:
             self.register_theme(ours)
         self.theme = theme
@@ -109,20 +114,27 @@ class WatchApp(App[None]):
         self._marked: frozenset[str] = frozenset()
         self._board = Board()
         self._gauges = Gauges()
-        self._runs_dir = runs_dir
+        self._runs_dir, self._only = runs_dir, only
         self._feed = FeedThread(Feed(runs_dir, only, clock, read_gauges), self._hear, pause_s)
         self._log_thread = LogThread(runs_dir, self._hear)
+        self._count_thread = CountThread(runs_dir, self._hear)
         self._gallery = Gallery(runs_dir, lambda error: self._hear(FeedFailure(error)))
         graphic = graphics if isinstance(graphics, Graphic) else Graphic(graphics)
         self._main = MainScreen(f"{runs_dir}/", self._gallery, graphic)
         self._redraw_s = redraw_s
         self._drawn_at = 0.0
         self._drawing: Timer | None = None
-        self._news: queue.SimpleQueue[Change | LogPage] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[Change | LogPage | LogCount] = queue.SimpleQueue()
         self._is_told = False
         self._is_begun = False
         self._is_active = False
         self.failure: BaseException | None = None
+
+    @property
+    def parting(self) -> str:
+        """What to say once it was left; "" for nothing."""
+        views = [self._views[run] for run in self._fleet.run_ids if run in self._views]
+        return parting_words(self._fleet, views, self._runs_dir, self._only)
 
     @property
     def is_settled(self) -> bool:
@@ -149,11 +161,12 @@ class WatchApp(App[None]):
         """Stop reading."""
         self._feed.stop()
         self._log_thread.stop()
+        self._count_thread.stop()
         self._gallery.stop()
 
     # --- from the feed ---
 
-    def _hear(self, change: Change | LogPage) -> None:
+    def _hear(self, change: Change | LogPage | LogCount) -> None:
         """Called in the threads that read."""
         self._news.put(change)
         if not self._is_told:
@@ -172,7 +185,7 @@ class WatchApp(App[None]):
         if is_seen:
             self._draw_soon(at_once=is_urgent)
 
-    def _take(self, change: Change | LogPage) -> bool:
+    def _take(self, change: Change | LogPage | LogCount) -> bool:
         """Keep what was told; returns whether somebody waits to see it."""
         match change:
             case RunChange(view):
@@ -198,6 +211,8 @@ class WatchApp(App[None]):
                 self._gauges = gauges
             case LogPage():
                 self._main.show_log(change)
+            case LogCount():
+                self._main.show_count(change)
             case FeedFailure(error):
                 self.failure = error
                 self.exit(return_code=1)
@@ -309,6 +324,10 @@ class WatchApp(App[None]):
     @on(LogWanted)
     def _read_log(self, message: LogWanted) -> None:
         self._log_thread.ask(message.request)
+
+    @on(LogCountWanted)
+    def _count_matches(self, message: LogCountWanted) -> None:
+        self._count_thread.ask(message.request)
 
     # --- keys and commands ---
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from engine.errors import printable
 from engine.forecast import clock_words
 from engine.progress import RunProgress
-from engine.runqueue import OVER
+from engine.runqueue import ACTIVE, OVER
 from engine.standing import Standing
 from tui.view import RunView
 from tui.widgets.inked import Piece, width_of
@@ -153,6 +153,12 @@ def _words_over(view: RunView, standing: Standing | None, columns: Sequence[Colu
     return [column.key for column in columns if column.key in over], words, ink
 
 
+def is_of(view: RunView, standing: Standing) -> bool:
+    """Whether a standing is that of the run as it is now; after a change the board comes a moment later."""
+    # One that the queue calls running though nobody is at work stands as the next supervisor will find it.
+    return view.row is None or view.row.state in ACTIVE or view.row.state == standing.row.state
+
+
 def why_words(view: RunView, standing: Standing | None) -> tuple[str, str]:
     """Why a run is as it is, in one line, and the ink; "" when there is nothing to say."""
     if view.trouble:
@@ -161,7 +167,7 @@ def why_words(view: RunView, standing: Standing | None) -> tuple[str, str]:
         return "its worker is gone", "warning"
     if view.state == "failed":
         return printable(joined([view.cause, view.reason], ": ") or "no reason recorded"), "failed"
-    if standing is not None and not view.has_answered:
+    if standing is not None and is_of(view, standing) and not view.has_answered:
         told = [reason.words for reason in standing.why if not reason.is_general and reason.words != "held"]
         ink = "stopping" if standing.row.asked else "muted"
         if told or view.state != "queued":

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.queuereader import QueueReading, read_queue
+from engine.rehearsalmark import Rehearsal, read_rehearsal
 from engine.rundir import QUEUE_FILE, SUPERVISOR_LOCK, RunDir, list_run_dirs, run_number
 from tui.gauges import Gauges
 from tui.logtail import LogTail
@@ -49,6 +50,8 @@ class Fleet:
     """Whether there is a queue; without one there is nothing to control."""
     is_supervised: bool = False
     """Whether an `engine run` is at work on the queue."""
+    rehearsal: Rehearsal | None = None
+    """What is being rehearsed before it is queued; None for nothing."""
     is_known: bool = False
     """Whether something is known of every run."""
     is_read: bool = False
@@ -155,12 +158,18 @@ class Feed:
         self._log: LogTail | None = None
         self._wanted_recipes: list[str] = []
         self._is_supervised = False
+        self._rehearsal: Rehearsal | None = None
         self._next_supervisor_look = 0.0
 
     @property
     def is_read(self) -> bool:
         """Whether every log was read as far as is wanted."""
         return self._is_done and all(reader.is_read for reader in self._readers.values())
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        for reader in self._readers.values():
+            reader.stop()
 
     def choose(self, run_id: str | None) -> None:
         """Follow this run's log, and read its events whole and before all others."""
@@ -197,8 +206,18 @@ class Feed:
         yield from self._look_at_runs(now)
         yield from self._save_memory()
         progress = {run_id: reader.view.progress for run_id, reader in self._readers.items()}
-        yield from self._overseer.look(reading, progress, now, is_supervised=self._is_supervised)
+        for change in self._overseer.look(reading, progress, now, is_supervised=self._is_supervised):
+            yield self._of_interest(change)
         yield from self._fleet_change(reading, is_read=self.is_read)
+
+    def _of_interest(self, change: BoardChange | GaugesChange) -> BoardChange | GaugesChange:
+        """Of the board only the run that is looked at, where it is a single one."""
+        if not self._only or isinstance(change, GaugesChange):
+            return change
+        board = change.board
+        own = tuple(standing for standing in board.standings if standing.row.run == self._only)
+        done_at = own[0].done_at if own and own[0].row.state != "held" else None
+        return BoardChange(replace(board, standings=own, queue_done_at=done_at))
 
     def _rows(self, reading: QueueReading) -> Iterator[RunChange]:
         """What the queue says, before any log is read."""
@@ -245,6 +264,7 @@ class Feed:
         if now >= self._next_supervisor_look:
             self._next_supervisor_look = now + _LOCK_LOOK_S
             self._is_supervised = bool(is_held(self.runs_dir / SUPERVISOR_LOCK))
+            self._rehearsal = None if self._only else read_rehearsal(self.runs_dir)
 
     def _find_runs(self, reading: QueueReading, now: float) -> None:
         """Notice runs that came or went; a folder of a thousand isn't listed when nothing has changed in it."""
@@ -280,6 +300,7 @@ class Feed:
             is_paused=reading.paused is not None,
             has_queue=bool(reading.rows) or bool(reading.trouble),
             is_supervised=self._is_supervised,
+            rehearsal=self._rehearsal,
             is_known=all(reader.is_known for reader in self._readers.values()),
             is_read=is_read or (self._fleet is not None and self._fleet.is_read),
         )
@@ -358,6 +379,8 @@ class FeedThread(threading.Thread):
                 self._wake.wait(self._pause_s if self._feed.is_read else 0.001)
         except BaseException as error:  # noqa: BLE001 - told to the dashboard, which shows it and ends
             self._tell(FeedFailure(error))
+        finally:
+            self._feed.close()
 
     def _look(self) -> None:
         self._obey()

@@ -1,12 +1,15 @@
-"""Which way pictures are drawn in this terminal: asked of the terminal before Textual takes it over."""
+"""Which way pictures are drawn in this terminal, by what it answers (`tui/inquiry.py`) and what tmux says of it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from tui.inquiry import Features
 
 Graphics = Literal["sixel", "kitty", "halfblock", "none"]
 GRAPHICS_CHOICES = ("auto", "sixel", "kitty", "halfblock", "none")
@@ -37,30 +40,40 @@ class Graphic:
         return self.way in {"sixel", "kitty"}
 
 
-def choose_graphics(asked: str) -> Graphic:
+def asks_terminal(asked: str) -> bool:
+    """Whether the way depends on what the terminal answers.
+
+    One that doesn't know its size, such as a serial line, isn't asked: it shows no pixels.
+    """
+    return asked not in {"none", "halfblock"} and _has_size()
+
+
+def choose_graphics(asked: str, answers: Callable[[], Features] | None) -> Graphic:
     """The way to draw pictures, and those that may be switched to.
 
-    Pixels can only be switched to where the terminal was asked at the start: it is too late once Textual
-    reads its answers.
+    Pixels can only be switched to where the terminal was asked at the start.
 
     Args:
-        asked: One of `GRAPHICS_CHOICES`. "auto" asks the terminal (it may take some 0.2 s to answer), inside
-            tmux also what the terminal round it takes.
+        asked: One of `GRAPHICS_CHOICES`. "auto" goes by the terminal, inside tmux also by what the terminal
+            round it takes.
+        answers: Waits for what the terminal says; None where it wasn't asked.
     """
-    if asked in {"none", "halfblock"} or not _has_size():
+    if answers is None:
         return Graphic("none" if asked == "none" else "halfblock")
-    found, cell = _probe()
+    features = answers()
+    # Konsole and WezTerm know both, but not kitty's placeholders; kitty knows no sixels.
+    found: Graphics = "sixel" if features.has_sixel else "kitty" if features.has_kitty else "halfblock"
     in_tmux = "TMUX" in os.environ
     if asked == "auto" and is_multiplexed():
         found = _round_tmux(found) if in_tmux else "halfblock"
     ways: dict[str, Graphics] = {"sixel": "sixel", "kitty": "kitty"}
     way = ways.get(asked, found)
     choices: tuple[Graphics, ...] = ("halfblock", "none")
-    return Graphic(way, (way, *choices) if way not in choices else ("sixel", "kitty", *choices), cell, in_tmux)
+    ways_to_go = (way, *choices) if way not in choices else ("sixel", "kitty", *choices)
+    return Graphic(way, ways_to_go, features.cell, in_tmux)
 
 
 def _has_size() -> bool:
-    """Whether the terminal knows its size; a serial line may not, and textual-image then divides by zero."""
     try:
         return sys.__stdout__ is not None and os.get_terminal_size(sys.__stdout__.fileno()).columns > 0
     except OSError:
@@ -93,15 +106,3 @@ def _tmux_says(what: str) -> str:
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return ""
     return asked.stdout.strip()
-
-
-def _probe() -> tuple[Graphics, tuple[int, int]]:
-    """Ask the terminal. textual-image does so on import, and learns the size of a cell as well."""
-    from textual_image._terminal import get_cell_size  # noqa: PLC0415
-    from textual_image.renderable import Image, SixelImage, TGPImage  # noqa: PLC0415
-
-    size = get_cell_size()
-    cell = (max(1, size.width), max(1, size.height))
-    if Image is SixelImage:
-        return "sixel", cell
-    return ("kitty" if Image is TGPImage else "halfblock"), cell

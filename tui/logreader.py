@@ -211,29 +211,13 @@ class LogReader:
     def _find(self, log: LogBytes, page: LogPage, place: int) -> LogPage:
         request = page.request
         is_forward = request.asked == "find after"
-        needle = request.needle.encode()
-        ignore_case = request.needle.lower() == request.needle
         pieces = self._pieces_after(log, place) if is_forward else self._pieces_before(log, place)
         for begin, some in pieces:
-            places = _places_of(needle, some, ignore_case=ignore_case)
-            found = self._first_line(some, begin, places if is_forward else reversed(list(places)), request)
-            if found is not None:
-                return self._around(log, replace(page, found=found), found)
+            start = next(matching_lines(some, request.needle, request.level, is_upwards=not is_forward), None)
+            if start is not None:
+                return self._around(log, replace(page, found=begin + start), begin + start)
             self._tell(replace(page, begin=begin, end=begin + len(some), is_done=False))
         return page
-
-    def _first_line(self, some: bytes, begin: int, places: Iterator[int], request: LogRequest) -> int | None:
-        """Where the first line begins that shows what is searched; a match may lie in what isn't shown."""
-        last = -1
-        for at in places:
-            start = some.rfind(b"\n", 0, at) + 1
-            if start == last:
-                continue
-            last = start
-            line = some[start : some.find(b"\n", at) if b"\n" in some[at:] else len(some)]
-            if holds(_text(line), request.needle) and _counts(line, request.level):
-                return begin + start
-        return None
 
     def _around(self, log: LogBytes, page: LogPage, place: int) -> LogPage:
         before = self._before(log, replace(page, end=place), place)
@@ -262,18 +246,38 @@ class LogReader:
             place, size = start + cut, _PIECE_BYTES
 
     def _pieces_after(self, log: LogBytes, place: int) -> Iterator[tuple[int, bytes]]:
-        """Pieces that begin at a place, each ending with a line or with the log."""
-        size = _FIRST_PIECE_BYTES
-        while place < log.size:
+        for piece in pieces_after(log, place):
             if self._is_abandoned():
                 raise _Abandoned
-            data = log.read(place, min(log.size, place + size))
-            if not data:
-                return
-            cut = len(data) if place + len(data) >= log.size else data.rfind(b"\n") + 1
-            data = data[: cut or len(data)]
-            yield place, data
-            place, size = place + len(data), _PIECE_BYTES
+            yield piece
+
+
+def pieces_after(log: LogBytes, place: int) -> Iterator[tuple[int, bytes]]:
+    """Pieces that begin at a place, each ending with a line or with the log."""
+    size = _FIRST_PIECE_BYTES
+    while place < log.size:
+        data = log.read(place, min(log.size, place + size))
+        if not data:
+            return
+        cut = len(data) if place + len(data) >= log.size else data.rfind(b"\n") + 1
+        data = data[: cut or len(data)]
+        yield place, data
+        place, size = place + len(data), _PIECE_BYTES
+
+
+def matching_lines(some: bytes, needle: str, level: Level, *, is_upwards: bool = False) -> Iterator[int]:
+    """Where the lines of a piece begin that show what is searched; a match may lie in what isn't shown."""
+    places: Iterator[int] = _places_of(needle.encode(), some, ignore_case=needle.lower() == needle)
+    last = -1
+    for at in reversed(list(places)) if is_upwards else places:
+        start = some.rfind(b"\n", 0, at) + 1
+        if start == last:
+            continue
+        last = start
+        end = some.find(b"\n", at)
+        line = some[start : end if end >= 0 else len(some)]
+        if holds(_text(line), needle) and _counts(line, level):
+            yield start
 
 
 def holds(text: str, needle: str) -> bool:

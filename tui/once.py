@@ -23,7 +23,7 @@ from tui.scene import Scene
 from tui.target import Target
 from tui.theme import DARK, inks
 from tui.view import RunView
-from tui.widgets.gauge_line import gauge_groups
+from tui.widgets.gauge_line import done_piece, gauge_groups
 from tui.widgets.inked import Piece, width_of
 from tui.widgets.queue import run_lines
 
@@ -45,9 +45,11 @@ def print_once(target: Target) -> None:
         found = f"nothing in {folder} yet" if target.runs_dir.exists() else f"there is no folder {folder} yet"
         console.print(Text(f"{found}; try: engine run recipes/*.toml"))
         return
-    for line in _state_lines(scene, width):
+    head = _own_lines(scene, width) if target.only else _state_lines(scene, width)
+    for line in head:
         console.print(_text(line), soft_wrap=True)
-    console.print()
+    if head:
+        console.print()
     for view in Arrangement().apply(scene.views, scene.board):
         for line in _run_lines(view, scene, width):
             if line:
@@ -75,6 +77,12 @@ def _state_lines(scene: Scene, width: int) -> list[list[Piece]]:
         words = f"the queue is paused ({scene.board.paused}); `engine unpause` goes on"
         lines += _told("", words, "warning", width)
     return lines
+
+
+def _own_lines(scene: Scene, width: int) -> list[list[Piece]]:
+    """Above a single run: nothing of its neighbours, nor of the machine, which another one may have trained it."""
+    done = done_piece(scene)
+    return [*_told("", scene.fleet.trouble, "warning", width), *([done] if done else [])]
 
 
 def _told(head: str, text: str, ink: str, width: int) -> list[list[Piece]]:

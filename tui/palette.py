@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from textual.app import SystemCommand
 
 from engine.errors import printable
 from tui.asking import Verb
+from tui.offering import can_control, can_pause, can_start, those_that_can
 from tui.screens.main import MainScreen
+from tui.view import RunView
 
 # Words of a command, what it does, what is asked for.
 _VERBS: tuple[tuple[str, str, Verb], ...] = (
@@ -29,21 +31,30 @@ _VERBS: tuple[tuple[str, str, Verb], ...] = (
 
 
 def control_commands(screen: MainScreen) -> Iterator[SystemCommand]:
-    """What may be done to the marked runs, or to the chosen one, and to the queue."""
-    if screen.scene is not None and screen.scene.board.standings and not screen.scene.fleet.is_supervised:
+    """What can be done to the marked runs, or to the chosen one, and to the queue."""
+    scene = screen.scene
+    if scene is None:
+        return
+    if can_start(scene):
         told = "Train what waits, in the background; asks first"
         yield SystemCommand("Start to work on the queue", told, screen.action_start)
     views = screen.targets()
-    if not views:
-        return
-    what = printable(views[0].run_id) if len(views) == 1 else f"{len(views)} marked runs"
-    for words, told, verb in _VERBS:
-        yield SystemCommand(f"{words}: {what}", told, partial(screen.action_ask, verb))
-    if len(views) == 1:
+    if can_control(scene):
+        for words, told, verb in _VERBS:
+            if able := those_that_can(verb, views):
+                yield SystemCommand(f"{words}: {_what(able)}", told, partial(screen.action_ask, verb))
+    if scene.chosen is not None:
+        what = _what([scene.chosen])
         yield SystemCommand(f"Explain: {what}", "Why it is as it is, and what to do", screen.action_explain)
-    is_paused = screen.scene is not None and screen.scene.fleet.is_paused
+    if not can_pause(scene):
+        return
+    is_paused = scene.fleet.is_paused
     told = "Start runs again" if is_paused else "Start nothing new; asks first"
     yield SystemCommand("Unpause the queue" if is_paused else "Pause the queue", told, screen.action_pause_or_go_on)
+
+
+def _what(views: Sequence[RunView]) -> str:
+    return printable(views[0].run_id) if len(views) == 1 else f"{len(views)} marked runs"
 
 
 def view_commands(screen: MainScreen, pick: Callable[[str], None]) -> Iterator[SystemCommand]:

@@ -27,6 +27,8 @@ _ROWS_PER_LEGEND_ROW = 4
 # Columns from the right edge within which a curve's end is beside its name.
 _NEAR_NAMES = 3
 _LEGEND_GAP = 2
+_LETTERS_A_CURVE = 2
+_MORE_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 GRID = "grid"
 TICK = "tick"
@@ -50,6 +52,7 @@ class Line:
         value: Written beside its name; None for its last value.
         value_x: Where that value is, for the cursor's mark; None for at the cursor.
         end_sign: One character at its last point, for curves that end far from their names.
+        letter: One character on the curve here and there, and before its name above the plot.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Line:
     value: float | None = None
     value_x: float | None = None
     end_sign: str = ""
+    letter: str = ""
 
     @property
     def shown_value(self) -> float:
@@ -185,6 +189,8 @@ def draw(plot: Plot, width: int, height: int) -> Canvas:
     margin = max((len(text) + 2 for _, text, _ in names), default=1)
     has_margin = margin <= width * _MOST_FOR_NAMES
     margin = margin if has_margin else 1
+    if not has_margin:
+        plot = _lettered(plot)
     legend = [] if has_margin else _legend(plot, width - 2, height // _ROWS_PER_LEGEND_ROW)
     below = 2 if plot.marks and height > 6 else 1
     rows, columns = height - below - len(legend), width - _GUTTER - margin
@@ -201,6 +207,7 @@ def draw(plot: Plot, width: int, height: int) -> Canvas:
         _draw_line(sheet, line, area)
     for line in plot.lines:
         _draw_points(sheet, line, area, plot.cursor)
+    _draw_letters(sheet, [line for line in plot.lines if line.letter], area, plot.range)
     if plot.best is not None:
         _mark(sheet, area, plot.best, "★", "best")
     if has_margin:
@@ -271,6 +278,18 @@ def _draw_points(sheet: Sheet, line: Line, area: Area, cursor: float | None) -> 
         _mark(sheet, area, (x, line.value), "◆", line.ink)
 
 
+def _draw_letters(sheet: Sheet, lines: Sequence[Line], area: Area, limits: tuple[float, float]) -> None:
+    """Put each curve's letter on it, in columns of its own, so that none covers another."""
+    num_places = len(lines) * _LETTERS_A_CURVE
+    for place in range(num_places):
+        line = lines[place % len(lines)]
+        x = limits[0] + (limits[1] - limits[0]) * (place + 0.5) / num_places
+        known = np.isfinite(line.y)
+        at, values = line.x[known], line.y[known]
+        if len(at) and at[0] <= x <= at[-1]:
+            _mark(sheet, area, (x, float(np.interp(x, at, values))), line.letter, f"{line.ink}!")
+
+
 def _mark(sheet: Sheet, area: Area, point: tuple[float, float], sign: str, ink: str) -> None:
     """Put a sign on a point, if it lies in the picture."""
     column, share = area.column_of(point[0]), area.y_axis.share_of(point[1])
@@ -303,6 +322,22 @@ def _draw_names(sheet: Sheet, names: Sequence[tuple[float, str, str]], area: Are
         sheet.write(row, area.left + area.columns + 1, text, ink)
 
 
+def _lettered(plot: Plot) -> Plot:
+    """With a letter for each of several curves whose names stand above the plot: colours may be none, or unseen."""
+    if sum(_is_named(line) for line in plot.lines) < 2:
+        return plot
+    taken = {line.end_sign for line in plot.lines}
+    lines = []
+    for line in plot.lines:
+        letter = line.end_sign
+        if not letter and _is_named(line):
+            letter = next((char for char in (*line.name.lower(), *_MORE_LETTERS)
+                           if char.isalpha() and char not in taken), "")  # fmt: skip
+            taken.add(letter)
+        lines.append(replace(line, letter=letter))
+    return replace(plot, lines=tuple(lines))
+
+
 def _legend(plot: Plot, width: int, most_rows: int) -> list[list[tuple[str, str]]]:
     """Rows of names and their inks, the curve on top first; those that find no room are left out."""
     by_rank = sorted(enumerate(plot.lines), key=lambda place: (place[1].minor, -place[0]))
@@ -312,6 +347,7 @@ def _legend(plot: Plot, width: int, most_rows: int) -> list[list[tuple[str, str]
         if not _is_named(line):
             continue
         text = line.name if line.minor and plot.cursor is None else _label(line)
+        text = f"{line.letter} {text}" if line.letter and not line.end_sign else text
         if not rows or used + len(text) > width or line.minor != is_minor:
             rows.append([])
             used = 0

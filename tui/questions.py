@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import printable
 from engine.events import CheckpointEvent, MessageEvent, RecoveryEvent
@@ -12,7 +12,7 @@ from engine.rundir import SUPERVISOR_LOG
 from engine.runqueue import ACTIVE, WAITING
 from engine.standing import Reason, Remedy, explain_run
 from tui.asking import Verb
-from tui.columns import state_word
+from tui.columns import is_of, state_word
 from tui.scene import Scene
 from tui.view import RunView
 from tui.widgets.inked import Piece
@@ -186,13 +186,17 @@ def _named_line(view: RunView) -> Line:
 def reasons_for(view: RunView, scene: Scene) -> list[Reason]:
     """Why a run is as it is and what to do about it; from its own files where there is no queue."""
     standing = next((one for one in scene.board.standings if one.row.run == view.run_id), None)
+    board = scene.board
+    if standing is not None and not is_of(view, standing):
+        board = replace(board, standings=tuple(one for one in board.standings if one is not standing))
+        standing = None
     row = standing.row if standing is not None else view.row
     if view.trouble and row is None:
         return [Reason(view.trouble)]
     if row is not None and row.asked and view.has_answered:
         return [Reason(view.reason or view.state)]
     if row is not None:
-        return explain_run(row, scene.board, view.progress)
+        return explain_run(row, board, view.progress)
     if view.state == "unknown":
         return [Reason("its worker ended without a word, or works on another machine")]
     words = joined([view.cause, view.reason], ": ")

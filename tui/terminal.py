@@ -3,10 +3,13 @@
 Textual restores it when it leaves by itself and after an exception. It doesn't on a signal, and when
 its terminal is gone it spins or blocks. The guard turns signals into an orderly leave, ends
 the process when the terminal vanishes, and goes by force when the orderly way takes too long.
+It begins before anything slow is imported: from then on nothing that is typed, or that the terminal
+answers, is echoed, and all of it waits for the app.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,9 +19,13 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from tui.inquiry import Inquiry
+
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _LOOK_S = 1.0
 _PATIENCE_S = 3.0
+# Of what termios tells.
+_INPUT_FLAGS, _LOCAL_FLAGS, _CHARACTERS = 0, 3, 6
 
 # Main screen, no mouse, no focus reports, no bracketed paste, wrapping, kitty keys off, cursor, plain.
 _RESET = (
@@ -36,14 +43,17 @@ def missing_terminal() -> str:
 class TerminalGuard:
     """Watches over the terminal while the dashboard has it.
 
-    Args:
-        leave: Ends the dashboard in order with an exit status; called in another thread.
+    Attributes:
+        leave: Ends the dashboard in order with an exit status; called in another thread. None as long as there
+            is nothing to be left.
+        inquiry: What is asked of the terminal.
     """
 
-    def __init__(self, leave: Callable[[int], None]) -> None:
-        self._leave = leave
+    def __init__(self) -> None:
+        self.leave: Callable[[int], None] | None = None
         self._input = sys.__stdin__.fileno() if sys.__stdin__ else 0
         self._output = sys.__stderr__.fileno() if sys.__stderr__ else 2
+        self.inquiry = Inquiry(self._input, self._output)
         self._modes: list[Any] = []
         self._handlers: dict[int, Any] = {}
         self._ended = threading.Event()
@@ -53,13 +63,26 @@ class TerminalGuard:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and the like ask us not to listen
                 self._handlers[number] = signal.signal(number, self._on_signal)
+        self._hush()
         threading.Thread(target=self._watch, name="terminal-guard", daemon=True).start()
         return self
+
+    def _hush(self) -> None:
+        """No echo, every key at once, and Enter as Textual wants it; Ctrl+C goes on to end the program."""
+        modes = termios.tcgetattr(self._input)
+        modes[_INPUT_FLAGS] &= ~termios.ICRNL
+        modes[_LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON)
+        modes[_CHARACTERS][termios.VMIN] = 1
+        modes[_CHARACTERS][termios.VTIME] = 0
+        termios.tcsetattr(self._input, termios.TCSANOW, modes)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
+        with contextlib.suppress(termios.error, OSError):  # it may be gone
+            self.inquiry.drain()
+            termios.tcsetattr(self._input, termios.TCSANOW, self._modes)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
@@ -68,8 +91,9 @@ class TerminalGuard:
         threading.Thread(target=self._leave_or_force, args=(128 + number,), daemon=True).start()
 
     def _leave_or_force(self, status: int) -> None:
-        self._leave(status)
-        if not self._ended.wait(_PATIENCE_S):
+        if self.leave is not None:
+            self.leave(status)
+        if self.leave is None or not self._ended.wait(_PATIENCE_S):
             self._restore()
             os._exit(status)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from msgspec.structs import replace as replace_fields
 
+from engine.errors import plain
 from engine.events import (
     CheckpointEvent,
     EpochEvent,
@@ -121,9 +122,9 @@ class RunView:
     def reason(self) -> str:
         """Why it failed or waits, in words; "" when there is nothing to say."""
         if self.row is not None and self.row.reason:
-            return self.row.reason
+            return plain(self.row.reason)
         ended = self.progress.ended
-        return ended.reason if ended is not None else ""
+        return plain(ended.reason) if ended is not None else ""
 
     @property
     def cause(self) -> str:

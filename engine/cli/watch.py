@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 
@@ -43,9 +42,6 @@ def command(
 
         print_once(target)
         return
-    gc.disable()  # what is imported stays: looking for garbage in it meanwhile takes a tenth of the start
     from tui.watch import watch
 
-    gc.freeze()
-    gc.enable()
     sys.exit(watch(target, graphics, theme))

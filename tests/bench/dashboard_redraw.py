@@ -32,7 +32,9 @@ _TIMES = 15
 def run_of(num_steps: int) -> RunView:
     """A run of so many steps and 12 epochs."""
     view = apply_all(RunView("0001-long"), events_of(Course(steps_an_epoch=3)))
-    return replace(view, steps=StepTable().extended(_rows(0, num_steps)))
+    table = StepTable().extended(_rows(0, num_steps))
+    table.prepare()  # as the thread leaves it that reads
+    return replace(view, steps=table)
 
 
 def _rows(start: int, end: int) -> dict[str, Floats]:

@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from engine.events import EpochEvent, Event, MessageEvent, RunEnded, RunStarted, StepEvent
 from engine.rundir import RunDir
 from engine.runqueue import RunQueue
+from tests.engine.test_rehearsalmark import rehearsing
 from tests.tui.build import EVENING, Course, claim, enqueue, events_of, part_of_epoch, write_events
 from tui.app import WatchApp
 from tui.screens.help import HelpScreen, key_words
@@ -205,11 +206,11 @@ async def test_axis_and_smoothing(evening: Path, make_app: MakeApp) -> None:
         await pilot.press("y", "s")
         await see(pilot, app, "Loss by step · light smoothing")
         await pilot.press("s")
-        await see(pilot, app, "Loss by step─")
+        await see(pilot, app, "Loss by step · smoothed─")
         await pilot.press("x")
-        await see(pilot, app, "Loss by epoch─")
+        await see(pilot, app, "Loss by epoch · smoothed─")
         await pilot.press("x")
-        await see(pilot, app, "Loss by time─")
+        await see(pilot, app, "Loss by time · smoothed─")
         await see(pilot, app, "AP by time─")
 
 
@@ -308,6 +309,17 @@ async def test_the_mouse_chooses_runs_and_panels(evening: Path, make_app: MakeAp
         await until(pilot, lambda: app.screen.query_one("#facts").display, "facts")
         await pilot.click("KeyLine", offset=(12, 0))
         await until(pilot, lambda: isinstance(app.screen, HelpScreen), "help")
+
+
+async def test_a_rehearsal_is_told_before_there_are_runs(tmp_path: Path, make_app: MakeApp) -> None:
+    runs_dir = tmp_path / "runs"
+    rehearsal = rehearsing(runs_dir)
+    app = make_app(runs_dir)
+    async with running(app, (80, 24)) as pilot:
+        await see(pilot, app, "rehearsing desk (2 of 3): largest images")
+        await see(pilot, app, "What passes is queued then.")
+        rehearsal.communicate()
+        await see(pilot, app, "engine run recipes/*.toml")
 
 
 async def test_new_events_show_by_themselves(evening: Path, make_app: MakeApp) -> None:

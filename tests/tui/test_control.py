@@ -271,6 +271,47 @@ async def test_the_palette_acts_on_the_chosen_run(evening: Path, make_app: MakeA
         await until(pilot, lambda: state(evening, NEXT) == "held", "held")
 
 
+async def test_keys_and_palette_offer_only_what_can_be_done(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        for run, offered, missing in (
+            (DONE, (), ("r retry", "h hold", "x stop")),
+            (FAILED, ("r retry",), ("h hold", "x stop")),
+            (NEXT, ("h hold",), ("r retry", "x stop", "S start")),
+            (BUSY, ("x stop",), ("r retry", "h hold")),
+        ):
+            await choose(pilot, app, run)
+            await settle(pilot, app)
+            line = screen_text(app).splitlines()[-1]
+            assert all(words in line for words in offered), run
+            assert not any(words in line for words in missing), run
+        await choose(pilot, app, DONE)
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert f"Remove: {DONE}" in titles
+        assert not {f"Stop: {DONE}", f"Retry: {DONE}", f"Hold: {DONE}", "Start to work on the queue"} & titles
+
+
+async def test_starting_is_named_on_every_panel_while_nobody_is_at_work(idle_evening: Path, make_app: MakeApp) -> None:
+    app = make_app(idle_evening)
+    async with running(app, (80, 24)) as pilot:
+        for digit in "1234567":
+            await pilot.press(digit)
+            await settle(pilot, app)
+            assert "S start" in screen_text(app).splitlines()[-1]
+        assert "Start to work on the queue" in {one.title for one in app.get_system_commands(app.screen)}
+
+
+async def test_a_chosen_run_that_the_filter_hides_is_not_explained(evening: Path, make_app: MakeApp) -> None:
+    app = make_app(evening)
+    async with running(app) as pilot:
+        await choose(pilot, app, BUSY)
+        await pilot.press("slash", *"mobile")
+        await see(pilot, app, "chosen, but left out by the filter; Enter chooses the first one shown")
+        await pilot.press("enter")
+        await miss(pilot, app, "left out by the filter")
+        assert app._main.scene.chosen.run_id == DONE
+
+
 # --- what is asked, without a screen ---
 
 VERBS: tuple[Verb, ...] = (

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.cells import cell_len
 
-from tui.kitty import KittyId, forgetting, placeholders, png_of, sending
+from tui.kitty import MARKS, KittyId, forgetting, placeholders, png_of, sending
 
 _NAME = KittyId(7, 30)
 
@@ -63,3 +63,9 @@ def test_a_picture_is_forgotten_by_its_name() -> None:
     assert forgetting(_NAME, through_tmux=True) == (
         f"\x1bPtmux;\x1b\x1b_Ga=d,d=I,i={7 << 24 | 30},q=2\x1b\x1b\\\x1b\\"
     )
+
+
+def test_marks_are_those_of_another_program_for_kitty() -> None:
+    from textual_image.renderable.tgp import _NUMBER_TO_DIACRITIC
+
+    assert list(MARKS) == list(_NUMBER_TO_DIACRITIC)

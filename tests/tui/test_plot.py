@@ -72,9 +72,23 @@ def test_names_go_above_a_narrow_plot_and_hide_nothing() -> None:
     lines = (part, Line("validation", x, curve(9, 9), "val"), Line("total", x, curve(8, 8), "total"))
     canvas = draw(Plot(lines), 44, 14)
     rows = text_of(canvas)
-    assert rows[0].split() == ["8.000", "total", "9.000", "validation"]
-    assert rows[1].split() == ["rpn_box_reg"]
+    assert rows[0].split() == ["t", "8.000", "total", "v", "9.000", "validation"]
+    assert rows[1].split() == ["r", "rpn_box_reg"]
     assert max(column for _, column in cells_of(canvas, "val")) == 42
+
+
+def test_letters_tell_curves_apart_whose_names_stand_above() -> None:
+    x = curve(0, 10)
+    names = ("classifier", "cost", "total", "t")
+    lines = tuple(Line(name, x, curve(index, index + 1), name) for index, name in enumerate(names))
+    canvas = draw(Plot(lines), 30, 16)
+    rows = text_of(canvas)
+    for name, letter in zip(names, ("c", "o", "t", "a"), strict=True):
+        cells = [(row, column) for row, column in cells_of(canvas, f"{name}!")]
+        assert [rows[row][column] for row, column in cells] == [letter] * 2
+        assert any(f"{letter} " in row and name in row for row in rows[:4])
+    alone = draw(Plot(lines[:1]), 14, 16)
+    assert cells_of(alone, "classifier!") == []  # there is nothing to tell it from
 
 
 def test_a_low_plot_keeps_its_rows_for_the_curves() -> None:

@@ -6,11 +6,13 @@ import base64
 import io
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,8 @@ from engine.cli.main import cli
 from tests.tui.build import an_evening
 from tests.tui.terminal import Terminal, opened
 from tui import graphics as graphics_module
-from tui.graphics import Graphic, Graphics, choose_graphics
+from tui.graphics import Graphic, Graphics, asks_terminal, choose_graphics
+from tui.inquiry import Features
 
 _ALTERNATE_SCREEN = b"\x1b[?1049h"
 _MAIN_SCREEN = b"\x1b[?1049l"
@@ -132,6 +135,84 @@ def test_kittys_pictures_come_whole_and_go_with_their_panel(terminal: Terminal) 
         Image.open(io.BytesIO(base64.b64decode(b"".join(chunks)))).verify()
 
 
+def left_to_the_shell(terminal: Terminal) -> bytes:
+    """What a shell would read next, as if typed."""
+    modes = termios.tcgetattr(terminal.theirs)
+    modes[3] &= ~termios.ICANON
+    termios.tcsetattr(terminal.theirs, termios.TCSANOW, modes)
+    found = select.select([terminal.theirs], [], [], 0.2)[0]
+    return os.read(terminal.theirs, 4096) if found else b""
+
+
+def is_hushed(terminal: Terminal) -> bool:
+    return not termios.tcgetattr(terminal.theirs)[3] & termios.ECHO
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert condition()
+
+
+def test_keys_typed_before_the_first_screen_reach_it_and_nothing_else(terminal: Terminal) -> None:
+    wait_for(lambda: is_hushed(terminal))
+    assert terminal.output == b""  # nothing is drawn yet
+    os.write(terminal.ours, b"\x1bOP6q\r")  # F1 means nothing here
+    assert terminal.wait() == 0
+    assert termios.tcgetattr(terminal.theirs) == terminal.modes
+    assert not terminal.output.startswith((b"^[", b"6", b"\x1bOP"))
+    assert left_to_the_shell(terminal) == b""
+
+
+_WHO_ARE_YOU = b"\x1b[c"
+_I_AM_A_VT = b"\x1b[?62;4;22c"
+
+
+@pytest.mark.parametrize("graphics", ["auto"])
+def test_an_answer_that_comes_at_once_decides_how_pictures_are_drawn(terminal: Terminal) -> None:
+    assert terminal.read(_WHO_ARE_YOU)
+    os.write(terminal.ours, b"4" + _I_AM_A_VT)  # and a key before it
+    assert terminal.read(b"\x1bP")  # a picture in sixels, on the panel of that key
+    os.write(terminal.ours, _I_AM_A_VT + b"q")
+    assert terminal.wait() == 0
+    assert left_to_the_shell(terminal) == b""
+
+
+@pytest.mark.parametrize("graphics", ["auto"])
+def test_an_answer_that_comes_late_is_no_key(terminal: Terminal) -> None:
+    assert terminal.read(b"desk-r50")
+    os.write(terminal.ours, _I_AM_A_VT[:6])  # "?" would open the help, "c" ask whether to cancel
+    assert terminal.settle()
+    os.write(terminal.ours, _I_AM_A_VT[6:] + b"\x1b_Gi=31;ENOENT\x1b\\" + _I_AM_A_VT)
+    terminal.listen(1.0)
+    assert b"Everywhere" not in terminal.output
+    assert b"Cancel" not in terminal.output
+    os.write(terminal.ours, b"q")
+    assert terminal.wait() == 0
+
+
+@pytest.mark.parametrize("graphics", ["auto"])
+def test_an_answer_that_comes_after_leaving_does_not_reach_the_shell(terminal: Terminal) -> None:
+    wait_for(lambda: is_hushed(terminal))
+    os.write(terminal.ours, b"q")
+    assert terminal.read(_MAIN_SCREEN)
+    os.write(terminal.ours, 2 * _I_AM_A_VT)
+    assert terminal.wait() == 0
+    assert _I_AM_A_VT[1:] not in terminal.output  # nor is it echoed
+    assert left_to_the_shell(terminal) == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_before_the_first_screen_leaves_the_terminal_as_it_was(
+    terminal: Terminal, number: signal.Signals
+) -> None:
+    wait_for(lambda: is_hushed(terminal))
+    terminal.process.send_signal(number)
+    assert terminal.wait() == 128 + number
+    assert termios.tcgetattr(terminal.theirs) == terminal.modes
+
+
 def run_watch(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "engine.cli.main", "watch", *options]
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
@@ -154,6 +235,12 @@ def test_once_prints_the_state_as_text(runs_dir: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_once_of_one_run_tells_nothing_of_the_others(runs_dir: Path) -> None:
+    told = run_watch(str(runs_dir / "0001-desk-mobilenet"), "--once").stdout
+    assert told.startswith("✔ 0001 desk-mobilenet")
+    assert not any(words in told for words in ("nobody is at work", "cpu", "memory", "0002", "queued"))
+
+
 def test_once_with_nothing_to_show(tmp_path: Path) -> None:
     done = run_watch("--runs", str(tmp_path / "runs"), "--once")
     assert done.returncode == 0
@@ -163,54 +250,63 @@ def test_once_with_nothing_to_show(tmp_path: Path) -> None:
 
 
 def test_the_dashboard_needs_neither_torch_nor_the_supervisor() -> None:
-    code = "import sys, tui.watch; sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib', 'textual_image')))"
+    code = "import sys, tui.app; sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib', 'textual_image')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert cli.get_command(cli.make_context("engine", ["watch"]), "watch") is not None
 
 
+_SIXEL, _KITTY = Features(has_sixel=True, cell=(9, 18)), Features(has_kitty=True, cell=(9, 18))
+_NEITHER = Features()
+
+
 @pytest.mark.parametrize(
-    ("found", "features", "way"),
+    ("found", "told", "way"),
     [
-        pytest.param("sixel", "256,RGB,sixel,title", "sixel", id="tmux and the terminal take sixel"),
-        pytest.param("sixel", "256,RGB,title", "halfblock", id="the terminal round tmux does not"),
-        pytest.param("sixel", "", "halfblock", id="tmux doesn't say"),
-        pytest.param("halfblock", "sixel", "halfblock", id="tmux itself takes none"),
-        pytest.param("halfblock", "xterm-kitty on", "kitty", id="a kitty round tmux, which lets it pass"),
-        pytest.param("halfblock", "xterm-ghostty all", "kitty", id="a Ghostty round tmux"),
-        pytest.param("halfblock", "xterm-kitty off", "halfblock", id="tmux lets nothing pass"),
-        pytest.param("halfblock", "xterm-256color on", "halfblock", id="nobody knows what is round tmux"),
+        pytest.param(_SIXEL, "256,RGB,sixel,title", "sixel", id="tmux and the terminal take sixel"),
+        pytest.param(_SIXEL, "256,RGB,title", "halfblock", id="the terminal round tmux does not"),
+        pytest.param(_SIXEL, "", "halfblock", id="tmux doesn't say"),
+        pytest.param(_NEITHER, "sixel", "halfblock", id="tmux itself takes none"),
+        pytest.param(_NEITHER, "xterm-kitty on", "kitty", id="a kitty round tmux, which lets it pass"),
+        pytest.param(_NEITHER, "xterm-ghostty all", "kitty", id="a Ghostty round tmux"),
+        pytest.param(_NEITHER, "xterm-kitty off", "halfblock", id="tmux lets nothing pass"),
+        pytest.param(_NEITHER, "xterm-256color on", "halfblock", id="nobody knows what is round tmux"),
     ],
 )
 def test_inside_tmux_pixels_need_the_terminal_round_it(
-    monkeypatch: pytest.MonkeyPatch, found: Graphics, features: str, way: Graphics
+    monkeypatch: pytest.MonkeyPatch, found: Features, told: str, way: Graphics
 ) -> None:
     monkeypatch.setenv("TMUX", "/tmp/tmux-0/default,1,0")  # noqa: S108 - a socket that nobody opens
-    monkeypatch.setattr(graphics_module, "_has_size", lambda: True)
-    monkeypatch.setattr(graphics_module, "_probe", lambda: (found, (9, 18)))
-    monkeypatch.setattr(graphics_module, "_tmux_says", lambda _: features)
-    chosen = choose_graphics("auto")
+    monkeypatch.setattr(graphics_module, "_tmux_says", lambda _: told)
+    chosen = choose_graphics("auto", lambda: found)
     assert (chosen.way, chosen.through_tmux) == (way, True)
 
 
-def test_screen_shows_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TMUX", raising=False)
-    monkeypatch.setenv("TERM", "screen-256color")
-    monkeypatch.setattr(graphics_module, "_has_size", lambda: True)
-    monkeypatch.setattr(graphics_module, "_probe", lambda: ("sixel", (9, 18)))
-    assert choose_graphics("auto").way == "halfblock"
-
-
-def test_the_terminal_decides_and_the_key_goes_through_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tmux, no screen."""
     monkeypatch.delenv("TMUX", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(graphics_module, "_has_size", lambda: True)
-    monkeypatch.setattr(graphics_module, "_probe", lambda: ("sixel", (9, 18)))
-    assert choose_graphics("auto") == Graphic("sixel", ("sixel", "halfblock", "none"), (9, 18))
-    assert choose_graphics("kitty").way == "kitty"
-    monkeypatch.setattr(graphics_module, "_probe", lambda: ("halfblock", (9, 18)))
-    assert choose_graphics("auto").choices == ("sixel", "kitty", "halfblock", "none")
+
+
+@pytest.mark.usefixtures("bare")
+def test_screen_shows_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "screen-256color")
+    assert choose_graphics("auto", lambda: _SIXEL).way == "halfblock"
+
+
+@pytest.mark.usefixtures("bare")
+def test_the_terminal_decides_and_the_key_goes_through_what_it_takes() -> None:
+    assert choose_graphics("auto", lambda: _SIXEL) == Graphic("sixel", ("sixel", "halfblock", "none"), (9, 18))
+    assert choose_graphics("auto", lambda: _KITTY) == Graphic("kitty", ("kitty", "halfblock", "none"), (9, 18))
+    assert choose_graphics("kitty", lambda: _SIXEL).way == "kitty"
+    assert choose_graphics("auto", lambda: _NEITHER).choices == ("sixel", "kitty", "halfblock", "none")
 
 
 @pytest.mark.parametrize("asked", ["halfblock", "none"])
 def test_the_person_may_choose(asked: str) -> None:
-    assert choose_graphics(asked) == Graphic(asked)  # type: ignore[arg-type]
+    assert not asks_terminal(asked)
+    assert choose_graphics(asked, None) == Graphic(asked)  # type: ignore[arg-type]
+
+
+def test_a_terminal_without_a_size_is_drawn_on_in_characters() -> None:
+    assert choose_graphics("auto", None) == Graphic("halfblock")

@@ -101,6 +101,8 @@ def test_a_run_at_work_sends_little(terminal: Terminal, runs_dir: Path) -> None:
 def test_a_preview_is_sent_once_a_change(terminal: Terminal, sign: bytes) -> None:
     first = sent_by(terminal, b"4", sign)
     assert sign in first
+    if sign == _SIXEL:
+        assert first.count(sign) == 1  # as it comes into sight
     still = terminal.listen(_LISTENING_S)
     assert still.count(sign) == 0
     assert len(still) < 2000 * _LISTENING_S

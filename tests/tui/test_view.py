@@ -197,3 +197,17 @@ def test_a_run_that_did_as_asked_before_the_queue_says_so(asked: str, state: str
     assert view.state == state
     assert why_words(view, standing) == (told, "muted")
     assert reasons_for(view, Scene(Fleet(), (view,), None, (), 0.0, board=Board((standing,)))) == [Reason(told)]
+
+
+def test_what_stood_before_a_change_is_not_told_after_it() -> None:
+    view = RunView("0001-a", row=row("cancelled", reason="cancelled on request"))
+    standing = Standing(row("queued", reason="to be tried again"), 1, (Reason("to be tried again"),))
+    scene = Scene(Fleet(), (view,), None, (), 0.0, board=Board((standing,)))
+    assert why_words(view, standing) == ("cancelled on request", "muted")
+    assert reasons_for(view, scene)[0].words == "cancelled on request"
+
+
+def test_a_reason_begins_with_its_words() -> None:
+    told = "T201 the loss diverged at step 5 (fix: lower optimizer.lr (try a tenth))"
+    view = RunView("0001-a", row=row("failed", reason=told, cause="diverged"))
+    assert view.reason == "the loss diverged at step 5 (T201); lower optimizer.lr (try a tenth)"

@@ -20,7 +20,6 @@ from tui.view import RunView
 from tui.widgets.chart import Chart
 from tui.widgets.comparison import Comparison
 from tui.widgets.text_line import TextLine
-from tui.words import joined
 
 
 @dataclass
@@ -72,9 +71,10 @@ class ComparePanel(ChartPanel):
         look = self.seen
         for index, chart in enumerate(self._charts):
             contest = self._contest(index)
-            note = joined(["log axis" if look.log and not contest.is_unit else "", _place(look.cursor, look.kind)])
+            notes = [_place(look.cursor, look.kind), "log axis" if look.log and not contest.is_unit else "",
+                     "smoothed" if look.share and contest.value_of is None else ""]
             title = f"{contest.title} by {look.kind}"
-            chart.show(contest.plot(views, look), title=title, note=note, nothing="nothing measured yet")
+            chart.show(contest.plot(views, look), title=title, notes=notes, nothing="nothing measured yet")
         runs = [view.run_id for view in views]
         self.want_recipes(runs)
         recipes = [scene.recipes.get(run) for run in runs]

@@ -9,7 +9,6 @@ from textual.binding import Binding, BindingType
 from tui.curves import ChartKind
 from tui.look import KINDS, MEDIUM, SMOOTHINGS, Look
 from tui.panels.panel import Panel
-from tui.words import joined
 
 
 @dataclass(slots=True)
@@ -70,10 +69,8 @@ def title_of(chart: ChartKind, look: Look) -> str:
     return f"{chart.title} by {kind}"
 
 
-def note_of(chart: ChartKind, look: Look) -> str:
-    """How a chart's curves are drawn, as far as it isn't as usual."""
-    smoothing = SMOOTHINGS[look.smoothing][0] if chart.has_calm and look.smoothing != MEDIUM else ""
-    return joined([
-        "log axis" if look.log and chart.has_log else "",
-        f"{smoothing} smoothing" if look.share and smoothing else smoothing,
-    ])
+def notes_of(chart: ChartKind, look: Look) -> list[str]:
+    """How a chart's curves are drawn; the loss of the latest step alone, which is told elsewhere, is another."""
+    name = SMOOTHINGS[look.smoothing][0]
+    smoothing = "smoothed" if look.smoothing == MEDIUM else f"{name} smoothing" if look.share else name
+    return ["log axis" if look.log and chart.has_log else "", smoothing if chart.has_calm else ""]

@@ -15,13 +15,13 @@ from tui.curves import CHARTS, ChartKind, part_name, shown_choices
 from tui.happenings import KINDS, happenings, near
 from tui.look import Look, Scale, Window, moved_to
 from tui.panels.chart_panel import CHART_HINTS, CHART_KEYS, ChartPanel
-from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurveStyle, note_of, title_of
+from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurveStyle, notes_of, title_of
 from tui.scene import Scene
 from tui.view import RunView
 from tui.widgets.chart import Chart
 from tui.widgets.inked import Piece
 from tui.widgets.text_line import TextLine
-from tui.words import figure, joined, short_count
+from tui.words import figure, short_count
 
 _LOWER = ("curves-2", "curves-3", "curves-4", "curves-5")
 
@@ -84,11 +84,11 @@ class CurvesPanel(ChartPanel):
         return CHARTS[self._at]
 
     def _show_chart(self, widget: Chart, chart: ChartKind, view: RunView, look: Look, place: str = "") -> None:
-        zoomed = "zoomed, 0 shows all" if place and look.window is not None else ""
-        note = joined([_shown_words(view, look) if chart is CHARTS[0] else "", note_of(chart, look), zoomed, place])
+        zoomed = "zoomed, 0: all" if place and look.window is not None else ""
+        notes = [place, zoomed, _shown_words(view, look) if chart is CHARTS[0] else "", *notes_of(chart, look)]
         drawing = chart.draw(view, look)
         title = chart.title if isinstance(drawing, Bars) else title_of(chart, look)
-        widget.show(drawing, title=title, note=note, nothing=chart.nothing)
+        widget.show(drawing, title=title, notes=notes, nothing=chart.nothing)
 
     # --- keys ---
 

@@ -13,6 +13,7 @@ from textual.widgets import Input
 from textual.widgets.input import Selection
 
 from engine.errors import printable
+from tui.logcounting import CountRequest, LogCount
 from tui.logreader import Asked, Level, LogLine, LogPage, LogRequest
 from tui.panels.panel import Panel
 from tui.scene import Scene
@@ -33,6 +34,13 @@ class LogWanted(Message):
     """A page of a log is wanted; the app answers the screen."""
 
     request: LogRequest
+
+
+@dataclass
+class LogCountWanted(Message):
+    """Matches should be counted; the app answers the screen."""
+
+    request: CountRequest
 
 
 class LogPanel(Panel):
@@ -69,10 +77,11 @@ class LogPanel(Panel):
         )
         self._page = LogPage(LogRequest(""))
         self._pending: LogRequest | None = None
+        self._count_asked: CountRequest | None = None
         self._progress = ""
         self._level: Level = "all"
         self._needle = ""
-        self._told = ""
+        self._told = self._counted = ""
         self._follows = True
         self._wraps = True
         self._tail: tuple[str, ...] | None = None
@@ -101,6 +110,7 @@ class LogPanel(Panel):
         if run_id != self._page.request.run_id:
             self._page = LogPage(LogRequest(run_id))
             self._tail, self._told, self._follows = scene.log, "", True
+            self._counted = ""
             self._view.show((), to_end=True)
             self._ask("end")
         elif scene.log is not self._tail and self._follows and self._pending is None:
@@ -135,11 +145,24 @@ class LogPanel(Panel):
             self._told = f"not found up to the {end}"
             return
         self._told, self._follows = "", False
+        self._count(page.found)
         if any(line.place == page.found for line in self._page.lines):
             self._page = replace(self._page, size_bytes=page.size_bytes)
         else:
             self._put(page, to_end=False)
         self._view.mark(self._needle, page.found)
+
+    def take_count(self, count: LogCount) -> None:
+        """How many lines hold what is searched, and which of them is looked at."""
+        if count.request == self._count_asked:
+            which = f"{count.number:,} of " if count.number is not None else "of "
+            self._counted = f"{which}{count.total:,}{'' if count.is_done else '+'}"
+            self._tell()
+
+    def _count(self, found: int) -> None:
+        self._counted = ""
+        self._count_asked = CountRequest(self._page.request.run_id, self._needle, self._level, found)
+        self.post_message(LogCountWanted(self._count_asked))
 
     def _put(self, page: LogPage, *, to_end: bool) -> None:
         self._page = page
@@ -233,7 +256,7 @@ class LogPanel(Panel):
     def action_level(self) -> None:
         """Show all lines, or only loud ones; around the same place."""
         self._level = _LEVELS[(_LEVELS.index(self._level) + 1) % len(_LEVELS)]
-        self._told = ""
+        self._told, self._count_asked, self._counted = "", None, ""
         self._follows = True
         self._ask("end")
 
@@ -248,7 +271,7 @@ class LogPanel(Panel):
     @on(Input.Submitted, "#log-search")
     def _submit(self, message: Input.Submitted) -> None:
         message.stop()
-        self._needle = message.value
+        self._needle, self._count_asked, self._counted = message.value, None, ""
         self._close_search()
         self._view.mark(self._needle)
         if self._needle:
@@ -274,7 +297,8 @@ class LogPanel(Panel):
             self._ask("after", self._page.end)
             self._told = "search stopped"
         else:
-            self._needle = self._told = ""
+            self._needle = self._told = self._counted = ""
+            self._count_asked = None
             self._view.mark("")
         self._progress = ""
         self._tell()
@@ -301,6 +325,8 @@ class LogPanel(Panel):
             f"search: {printable(self._needle)}" if self._needle else "",
         ]
         pieces: list[Piece] = [(joined(words), "muted")]
+        if self._counted:
+            pieces.append((f" · {self._counted}", "accent"))
         if self._progress or self._told:
             pieces += [("  ", ""), (self._progress or self._told, "accent")]
         self._state.show(pieces)

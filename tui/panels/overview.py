@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from tui.curves import CHARTS
 from tui.gallery import Gallery
 from tui.graphics import Graphic
-from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurvePanel, CurveStyle, note_of, title_of
+from tui.panels.curve_panel import CURVE_HINTS, CURVE_KEYS, CurvePanel, CurveStyle, notes_of, title_of
 from tui.panels.previews import PREVIEW_HINTS, PREVIEW_KEYS, PreviewKeys
 from tui.plot import Plot
 from tui.previewing import Looked, Previewing, no_preview_words
@@ -68,7 +68,7 @@ class OverviewPanel(CurvePanel, PreviewKeys):
             if isinstance(drawing, Plot):  # checkpoints are told where there is a line to tell what their sign means
                 drawing = replace(drawing, marks=tuple(mark for mark in drawing.marks if mark.is_tall))
             self.query_one(widget, Chart).show(
-                drawing, title=title_of(chart, look), note=note_of(chart, look),
+                drawing, title=title_of(chart, look), notes=notes_of(chart, look),
                 nothing=chart.nothing,
             )
         looked = self.look_at(scene.chosen)
@@ -78,12 +78,10 @@ class OverviewPanel(CurvePanel, PreviewKeys):
 
     def _show_preview(self, view: RunView, looked: Looked | None) -> None:
         title = joined(["Preview", *([looked.epoch_words, looked.image_words] if looked else [])])
-        if self._picture.border_title != title:  # assigning it draws the picture again
-            self._picture.border_title = title
         if looked is None or looked.shot is None:
-            self._picture.show(None, self._graphic, no_preview_words(view))
+            self._picture.show(None, self._graphic, no_preview_words(view), title)
         else:
-            self._picture.show(looked.sight(looked.shot, self.previewing.shown), self._graphic)
+            self._picture.show(looked.sight(looked.shot, self.previewing.shown), self._graphic, title=title)
 
     def scroll_pages(self, pages: int) -> None:
         """Scroll the log."""

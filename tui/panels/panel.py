@@ -6,7 +6,7 @@ while it is open: opening a panel gives it the focus, and what it doesn't know t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from tui.scene import Scene
+from tui.widgets.key_line import Hint
 
 
 @dataclass
@@ -34,8 +35,8 @@ class Panel(Vertical, can_focus=True):
     """Whether it takes the whole screen, with neither the list of runs nor the chosen run's header beside it."""
     WATCHES_MACHINE: ClassVar[bool] = False
     """Whether it shows how the machine does, and is shown again when that changes."""
-    HINTS: ClassVar[tuple[tuple[str, str, str], ...]] = ()
-    """Key, word and action of the keys that the last line names while it is open."""
+    HINTS: ClassVar[tuple[Hint, ...]] = ()
+    """The keys that the last line names while it is open."""
 
     def __init__(self) -> None:
         super().__init__(id=self.PANEL)
@@ -49,6 +50,10 @@ class Panel(Vertical, can_focus=True):
     def show(self, scene: Scene) -> None:
         """Show the state of things."""
         raise NotImplementedError
+
+    def hints(self, scene: Scene | None) -> Sequence[Hint]:  # noqa: ARG002 - for those whose keys depend on it
+        """The keys that the last line names now: those that do something."""
+        return self.HINTS
 
     def show_again(self) -> None:
         """Show the same again, after a key has changed how."""

@@ -203,7 +203,6 @@ class PreviewsPanel(PreviewKeys):
             if not looked.event.boxes:
                 words = "this run kept no boxes, so that its worst images aren't known: w shows the others"
         self._arrange(1, has_table=False)
-        _name(self._pictures[0], "")
         self._pictures[0].show(None, self._graphic, words)
 
     def _head_pieces(self, view: RunView, looked: Looked | None) -> list[Piece]:
@@ -235,12 +234,11 @@ class PreviewsPanel(PreviewKeys):
         first = looked.index // num * num
         page = looked.shots[first : first + num]
         for picture, shot in zip(self._pictures, page, strict=False):
-            _name(picture, self._caption(looked, shot, page) if num > 1 else "")
             picture.set_class(shot is looked.shots[looked.index] and num > 1, "-chosen")
-            picture.show(looked.sight(shot, self.previewing.shown), self._graphic)
+            caption = self._caption(looked, shot, page) if num > 1 else ""
+            picture.show(looked.sight(shot, self.previewing.shown), self._graphic, title=caption)
         for picture in self._pictures[len(page) : num]:
-            _name(picture, "")
-            picture.show(None, self._graphic, "")
+            picture.show(None, self._graphic)
 
     def _caption(self, looked: Looked, shot: Shot, page: Sequence[Shot]) -> str:
         counts = looked.counts_of(shot)
@@ -333,11 +331,6 @@ class PreviewsPanel(PreviewKeys):
     def scroll_pages(self, pages: int) -> None:
         """Scroll the table."""
         self._table.scroll_rows(pages)
-
-
-def _name(picture: Picture, title: str) -> None:
-    if (picture.border_title or "") != title:  # assigning it draws the picture again
-        picture.border_title = title
 
 
 def _plain(text: str) -> str:

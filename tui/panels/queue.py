@@ -6,6 +6,7 @@ carry it out. Filter, order and the pane are this panel's own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -16,7 +17,9 @@ from textual.widgets import Input
 from textual.widgets.input import Selection
 
 from tui.arranging import SORT_KEYS, Arrangement
+from tui.asking import Verb
 from tui.columns import state_word
+from tui.offering import can_control, can_pause, is_held_up, targets, those_that_can
 from tui.panels.panel import Panel
 from tui.questions import why_lines
 from tui.scene import Scene
@@ -24,6 +27,7 @@ from tui.view import RunView
 from tui.widgets.gauge_line import GaugeLine
 from tui.widgets.inked import Piece
 from tui.widgets.inked_lines import InkedLines
+from tui.widgets.key_line import Hint
 from tui.widgets.queue import QueueList
 from tui.widgets.queue_table import QueueTable, TableHead
 from tui.words import joined
@@ -41,6 +45,14 @@ CONTROL_KEYS: list[BindingType] = [
     Binding("minus", "screen.ask('lower')", "Lower priority", show=False),
     Binding("p", "screen.pause_or_go_on", "Pause the queue, or go on", show=False),
 ]
+
+
+def _hints_for(views: Sequence[RunView]) -> list[tuple[Hint, Verb]]:
+    go_on = "release" if any(is_held_up(view) for view in views) else "retry"
+    return [
+        (("r", go_on, "screen.ask('go on')"), "go on"), (("h", "hold", "screen.ask('hold')"), "hold"),
+        (("x", "stop", "screen.ask('stop')"), "stop"),
+    ]  # fmt: skip
 
 
 class QueuePanel(Panel):
@@ -67,10 +79,8 @@ class QueuePanel(Panel):
     ]
     HINTS = (
         ("Enter", "open", "screen.on_panel('open')"), ("e", "why", "screen.explain"),
-        ("r", "retry", "screen.ask('go on')"), ("h", "hold", "screen.ask('hold')"),
-        ("x", "stop", "screen.ask('stop')"), ("Space", "mark", "screen.on_panel('mark')"),
-        ("/", "filter", "screen.on_panel('filter')"), ("o", "sort", "screen.on_panel('sort(1)')"),
-        ("p", "pause", "screen.pause_or_go_on"), ("S", "start", "screen.start"),
+        ("Space", "mark", "screen.on_panel('mark')"), ("/", "filter", "screen.on_panel('filter')"),
+        ("o", "sort", "screen.on_panel('sort(1)')"),
     )
 
     def __init__(self) -> None:
@@ -113,6 +123,15 @@ class QueuePanel(Panel):
         """Lay the columns out anew, once the table knows its width."""
         self.call_after_refresh(self.show_again)
 
+    def hints(self, scene: Scene | None) -> Sequence[Hint]:
+        """What can be done to the runs that keys act on, between what can always be done."""
+        if scene is None or not can_control(scene):
+            return self.HINTS
+        views = targets(scene)
+        able = [hint for hint, verb in _hints_for(views) if those_that_can(verb, views)]
+        pause = [("p", "go on" if scene.fleet.is_paused else "pause", "screen.pause_or_go_on")]
+        return (*self.HINTS[:2], *able, *self.HINTS[2:], *(pause if can_pause(scene) else []))
+
     # --- the lines around the table ---
 
     def _show_caption(self, scene: Scene, num_shown: int) -> None:
@@ -138,7 +157,14 @@ class QueuePanel(Panel):
         chosen = scene.chosen
         if chosen is None:
             return
-        self._why.show(why_lines(chosen, scene), joined([chosen.run_id, state_word(chosen)[0], "e tells all"]))
+        title = joined([chosen.run_id, state_word(chosen)[0], "e tells all"])
+        if chosen.run_id in self._table.runs:
+            self._why.show(why_lines(chosen, scene), title)
+            return
+        goes_on = "Enter chooses the first one shown" if self._table.runs else "Esc shows all"
+        if not self._filter.display:
+            goes_on = "an arrow chooses one of those shown" if self._table.runs else "Esc shows all"
+        self._why.show([[("! ", "warning!"), (f"chosen, but left out by the filter; {goes_on}", "text")]], title)
 
     # --- moving and marking ---
 

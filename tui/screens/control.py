@@ -11,6 +11,7 @@ from textual.screen import Screen
 from engine.errors import printable
 from engine.runqueue import ACTIVE
 from tui.asking import Request, Verb
+from tui.offering import targets
 from tui.questions import Question, explanation, question_for, start_question
 from tui.scene import Scene
 from tui.screens.dialog import Choice, ChoiceDialog, ExplainScreen
@@ -39,12 +40,7 @@ class ControlScreen(Screen[None]):
 
     def targets(self) -> list[RunView]:
         """The runs that a key acts on."""
-        scene = self.scene
-        if scene is None:
-            return []
-        if scene.marked:
-            return [view for view in scene.views if view.run_id in scene.marked]
-        return [scene.chosen] if scene.chosen is not None else []
+        return targets(self.scene) if self.scene is not None else []
 
     def can_control(self) -> bool:
         """Whether there is a queue to control; says so where there is none."""

@@ -18,7 +18,9 @@ from textual.widgets import ContentSwitcher
 
 from tui.gallery import Gallery
 from tui.graphics import Graphic
+from tui.logcounting import LogCount
 from tui.logreader import LogPage
+from tui.offering import can_start
 from tui.panels.compare import ComparePanel
 from tui.panels.curve_panel import CurveStyle
 from tui.panels.curves import CurvesPanel
@@ -40,6 +42,9 @@ from tui.widgets.run_header import RunHeader
 from tui.widgets.tabs import PanelTabs, Tab
 from tui.widgets.top_bar import TopBar
 from tui.widgets.welcome import Welcome
+
+# Named on every panel while runs wait for somebody to start.
+_START = ("S", "start", "screen.start")
 
 
 class MainScreen(ControlScreen):
@@ -83,6 +88,7 @@ class MainScreen(ControlScreen):
         self.panels: tuple[Panel, ...] = self._make_panels(gallery, graphic)
         self._open: Panel = self.panels[0]
         self._has_opened = False
+        self._is_begun = False
 
     def _make_panels(self, gallery: Gallery, graphic: Graphic) -> tuple[Panel, ...]:
         style, previewing = CurveStyle(), Previewing()
@@ -107,10 +113,13 @@ class MainScreen(ControlScreen):
                 with ContentSwitcher(initial=self._open.PANEL, id="panels"):
                     yield from self.panels
             yield Welcome(self.runs_dir)
-        yield KeyLine(self._open.HINTS)
+        yield KeyLine(self._open.hints(None))
 
     def on_mount(self) -> None:
         """The keys begin at the panel that is open."""
+        self._is_begun = True
+        self.query_one("#panels", ContentSwitcher).current = self._open.PANEL  # a key may have come by now
+        self.query_one(PanelTabs).show(self._open.PANEL)
         self.set_class(self._open.IS_WHOLE, "-whole")
         self._open.focus()
         self.post_message(self.Ready())
@@ -119,8 +128,8 @@ class MainScreen(ControlScreen):
 
     @property
     def is_standing(self) -> bool:
-        """Whether the first and the last part are there."""
-        return bool(self.query(TopBar)) and bool(self.query(KeyLine))
+        """Whether the first and the last part are there, and all between them."""
+        return self._is_begun and bool(self.query(TopBar)) and bool(self.query(KeyLine))
 
     @property
     def is_waiting(self) -> bool:
@@ -137,11 +146,14 @@ class MainScreen(ControlScreen):
             self.set_class(not scene.views, "-empty")
             # Some terminals kept what was there (pictures in pixels most of all) until the next resize.
             self.call_after_refresh(self.refresh, layout=True)
+        if not scene.views:
+            self.query_one(Welcome).show(scene)
         if not self._open.IS_WHOLE:  # else neither is in sight
             self.query_one(QueueList).show(scene.views, _run_id(scene.chosen), scene.now, scene.marked)
             if scene.chosen is not None:
                 self.query_one(RunHeader).show(scene.chosen, scene.now)
         self._open.take(scene)
+        self._name_keys()
 
     def _open_first(self, scene: Scene) -> None:
         """Begin with the run at work where there is one, else with the queue."""
@@ -160,6 +172,10 @@ class MainScreen(ControlScreen):
     def show_log(self, page: LogPage) -> None:
         """A page of the log that was asked for has come."""
         self._log.take_page(page)
+
+    def show_count(self, count: LogCount) -> None:
+        """Matches in the log were counted."""
+        self._log.take_count(count)
 
     # --- keys ---
 
@@ -189,13 +205,22 @@ class MainScreen(ControlScreen):
         """Open a panel."""
         self._has_opened = True
         self._open = next(one for one in self.panels if panel == one.PANEL)
+        if not self._is_begun:
+            return  # typed before the first screen, which begins with it
         self.query_one("#panels", ContentSwitcher).current = panel
         self.query_one(PanelTabs).show(panel)
-        self.query_one(KeyLine).show(self._open.HINTS)
         self.set_class(self._open.IS_WHOLE, "-whole")
         self.set_focus(self._open)  # at once: the next key may be there already
         if self.scene is not None:
             self.show(self.scene)
+        else:
+            self._name_keys()
+
+    def _name_keys(self) -> None:
+        scene = self.scene
+        start = (_START,) if scene is not None and can_start(scene) else ()
+        hints = self._open.hints(scene) if scene is None or scene.views else ()  # nothing can be done to no runs
+        self.query_one(KeyLine).show((*start, *hints))
 
     def action_next_panel(self, places: int = 1) -> None:
         """Open the panel after this one, or before."""
@@ -217,7 +242,8 @@ class MainScreen(ControlScreen):
 
     def action_page(self, pages: int) -> None:
         """Scroll what the open panel shows."""
-        self._open.scroll_pages(pages)
+        if self._is_begun:
+            self._open.scroll_pages(pages)
 
     def action_help(self) -> None:
         """Every key; those of the open panel first."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.cells import cell_len
 from textual import events
 from textual.geometry import Region
 from textual.message import Message
@@ -18,6 +20,9 @@ from tui.canvas import Canvas, Sheet
 from tui.plot import Plot, draw
 from tui.widgets.inked import inked_strip
 from tui.words import fit, joined
+
+# Cells of the rule that a title leaves free.
+_BESIDE_TITLE = 4
 
 
 class Chart(Widget):
@@ -44,25 +49,35 @@ class Chart(Widget):
     def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self.border_title = title
+        self._titles = [title]
         self._drawing: Plot | Bars | None = None
         self._nothing = ""
         self._canvas: Canvas | None = None
         self._strips: list[Strip] = []
 
-    def show(self, drawing: Plot | Bars, *, title: str, note: str = "", nothing: str = "") -> None:
+    def show(self, drawing: Plot | Bars, *, title: str, notes: Sequence[str] = (), nothing: str = "") -> None:
         """Draw another plot, or the same one with more in it.
 
         Args:
             drawing: What to draw.
             title: What it shows.
-            note: Added to the title.
+            notes: Added to the title as far as there is room, the weightiest first.
             nothing: Said in its place where it is empty.
         """
         self._drawing, self._nothing = drawing, nothing
-        words = joined([title, drawing.words if isinstance(drawing, Bars) else "", note])
+        self._titles = [title, drawing.words if isinstance(drawing, Bars) else "", *notes]
+        self._entitle()
+        self._redraw()
+
+    def _entitle(self) -> None:
+        room = self.size.width - _BESIDE_TITLE
+        words = joined(self._titles[:2])
+        for note in self._titles[2:]:
+            longer = joined([words, note])
+            if room <= 0 or cell_len(longer) <= room:
+                words = longer
         if self.border_title != words:
             self.border_title = words
-        self._redraw()
 
     @property
     def num_columns(self) -> int:
@@ -113,6 +128,7 @@ class Chart(Widget):
 
     def on_resize(self) -> None:
         """Draw for the new size."""
+        self._entitle()
         self._redraw()
 
     def notify_style_update(self) -> None:

@@ -8,7 +8,6 @@ from textual.widget import Widget
 from engine.diskroom import LEAST_FREE_BYTES
 from engine.errors import printable
 from engine.forecast import clock_words
-from engine.standing import Board
 from tui.gauges import Gauges, GpuGauge
 from tui.scene import Scene
 from tui.widgets.inked import Piece, inked_text, width_of
@@ -52,8 +51,8 @@ def gauge_groups(scene: Scene, start: str = "S") -> list[list[Piece]]:
         scene: The state of things.
         start: What starts to work on the queue, as it is typed.
     """
-    gauges, board = scene.gauges, scene.board
-    groups = [_at_work(scene, start), _done(board, scene.now), *(_gpu(gpu) for gpu in gauges.gpus)]
+    gauges = scene.gauges
+    groups = [_at_work(scene, start), done_piece(scene), *(_gpu(gpu) for gpu in gauges.gpus)]
     groups += [_load(gauges), _memory(gauges), _disk(gauges)]
     return [group for group in groups if group]
 
@@ -69,14 +68,16 @@ def _at_work(scene: Scene, start: str) -> list[Piece]:
     return [("at work ", "muted"), (duration(scene.now - since) if since is not None else "", "text")]
 
 
-def _done(board: Board, now: float) -> list[Piece]:
+def done_piece(scene: Scene) -> list[Piece]:
+    """When all is done, or work ends; nothing where that can't be told."""
+    board, now = scene.board, scene.now
     if board.queue_done_at is None or not board.is_supervised or board.paused is not None:
         return []
     if board.until is not None and board.until < board.queue_done_at:
         return [("work ends ", "muted"), (clock_words(board.until, now), "strong")]
     early = any(standing.at_the_latest for standing in board.standings)
     words = f"{'≤' if early else ''}{clock_words(board.queue_done_at, now)}"
-    return [("queue done ", "muted"), (words, "strong")]
+    return [("queue done " if len(scene.views) > 1 else "done ", "muted"), (words, "strong")]
 
 
 def _gpu(gpu: GpuGauge) -> list[Piece]:

@@ -39,9 +39,10 @@ class KeyLine(Widget):
         self._hints = tuple(hints)
 
     def show(self, hints: Sequence[Hint]) -> None:
-        """Name another panel's keys."""
-        self._hints = tuple(hints)
-        self.refresh()
+        """Name other keys."""
+        if tuple(hints) != self._hints:
+            self._hints = tuple(hints)
+            self.refresh()
 
     def render(self) -> Text:
         """The line."""

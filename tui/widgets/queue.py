@@ -196,9 +196,12 @@ def _figures_line(view: RunView, width: int) -> list[Piece]:
     best = view.progress.best_ap50
     right: list[Piece] = [("best AP50 ", "muted"), (precision(best), "strong")] if best is not None else []
     loss = figure(view.progress.loss)
-    room = width - 2 - width_of(right) - len(loss) - 2
-    if room < 0:  # the loss stands in the run's header as well
+    free = width - 2 - width_of(right) - len(loss) - 2
+    if free < 0:
         return [("  " if width_of(right) + 2 <= width else " ", ""), *right]
+    # Of its latest step alone; curves are smoothed.
+    name = next((name for name in ("last loss ", "loss ", "") if len(name) + _LEAST_SPARK <= free), "")
+    room = free - len(name)
     spark = sparkline(view.steps.column("loss"), min(_SPARK_WIDTH, room)) if room >= _LEAST_SPARK else ""
     left: list[Piece] = [("  ", ""), (f"{spark} ", "total")] if spark else [("  ", "")]
-    return spread([*left, (loss, "text")], right, width)
+    return spread([*left, (name, "muted"), (loss, "text")], right, width)

@@ -9,13 +9,15 @@ from rich.text import Text
 from textual.widget import Widget
 
 from engine.errors import printable
+from engine.rehearsalmark import Rehearsal
 from tui.feed import Fleet
 from tui.scene import Scene
 from tui.view import RunView
 from tui.widgets.inked import Piece, inked_text, spread, width_of
-from tui.words import duration, sign
+from tui.words import duration, fit, sign
 
 _ORDER = ("running", "stopping", "queued", "held", "finished", "failed", "cancelled", "unknown")
+_LONGEST_NAME = 24
 
 
 class TopBar(Widget):
@@ -54,11 +56,19 @@ class TopBar(Widget):
             return [("queue unreadable", "warning!"), ("   ", "")]
         if fleet.is_paused:
             return [("paused: p on Queue goes on", "warning!"), ("   ", "")]
+        if fleet.rehearsal is not None:
+            return [(rehearsal_words(fleet.rehearsal), "accent!"), ("   ", "")]
         waiting = any(view.state == "queued" or view.is_orphaned for view in views)
         busy = any(view.is_active and not view.is_orphaned for view in views)
         if waiting and not busy and not fleet.is_supervised:
             return [("the queue stands still: S starts it", "warning!"), ("   ", "")]
         return []
+
+
+def rehearsal_words(rehearsal: Rehearsal) -> str:
+    """What is being rehearsed, and which of how many recipes that is."""
+    place = f" ({rehearsal.number} of {rehearsal.total})" if rehearsal.total > 1 else ""
+    return f"rehearsing {fit(printable(rehearsal.name), _LONGEST_NAME)}{place}"
 
 
 def _counts(views: Sequence[RunView], *, in_words: bool) -> list[Piece]:
