@@ -1,8 +1,8 @@
 """How soon engine reaches what the lesson's script reaches: `python -m tests.bench.time_to_accuracy train DATA ...`.
 
 `train` trains on BCCD (DATA holds train, val and test, photos in Pascal VOC) with a MobileNetV2 that has ImageNet
-weights: with the settings of recipes/custom-mobilenet-cpu.toml, or with `--like-lesson` those of the lesson and
-torchvision's widths, so that one sees how much is speed and how much is recipe. After each epoch the model that the
+weights: with the settings of recipes/custom-mobilenet-quick.toml or another recipe, or with `--like-lesson` those of the
+lesson and torchvision's widths, so that one sees how much is speed and how much is recipe. After each epoch the model that the
 run would keep then, chosen on the validation photos, is measured on the test photos; nothing is chosen by those.
 Minutes are processor time over threads, as in `tests.bench.lesson_script`. All that training does beside training
 counts (reading the dataset, validation, checkpoints); measuring the test photos doesn't. `--slice` ends the command
@@ -36,10 +36,9 @@ _CHILD = "ENGINE_BENCH_CHILD"
 CLASSES = ["RBC", "WBC", "Platelets"]
 
 
-def recipe_of(data: Path, weights: Path, overrides: Sequence[str], *, like_lesson: bool) -> Recipe:
-    """The recipe that the repository ships, or one with the lesson's settings, for this dataset."""
-    if not like_lesson:
-        path = REPOSITORY / "recipes" / "custom-mobilenet-cpu.toml"
+def recipe_of(data: Path, weights: Path, overrides: Sequence[str], path: Path | None) -> Recipe:
+    """A recipe, or without one the lesson's settings, for this dataset."""
+    if path is not None:
         splits = [f'dataset.{split}.{part}="{data / split / part}"'
                   for split in ("train", "val") for part in ("images", "annotations")]
         mine = [*splits, 'dataset.empty_boxes="drop"', f"classes.names={json.dumps(CLASSES)}",
@@ -198,7 +197,7 @@ def _train_command(arguments: argparse.Namespace) -> None:
             [sys.executable, "-m", "tests.bench.time_to_accuracy", *sys.argv[1:]], env=environment, check=False
         ).returncode)
     data, weights = arguments.data.resolve(), arguments.weights.resolve()
-    recipe = recipe_of(data, weights, arguments.set, like_lesson=arguments.like_lesson)
+    recipe = recipe_of(data, weights, arguments.set, None if arguments.like_lesson else arguments.recipe)
     folders = {"images": data / "test/images", "annotations": data / "test/annotations"}
     test = recipe.model_copy(update={"dataset": recipe.dataset.model_copy(
         update={"test": type(recipe.dataset.train).model_validate(folders)}
@@ -215,6 +214,7 @@ def main() -> None:
     training.add_argument("--run", type=Path, required=True, help="a folder; its curve.jsonl gets a line an epoch")
     training.add_argument("--minutes", type=float, default=12, help="of training")
     training.add_argument("--slice", type=float, default=1e6, help="minutes of the clock after which it stops for now")
+    training.add_argument("--recipe", type=Path, default=REPOSITORY / "recipes" / "custom-mobilenet-quick.toml")
     training.add_argument("--like-lesson", action="store_true")
     training.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe")
     plotting = commands.add_parser("plot")
