@@ -1,12 +1,12 @@
 """How soon engine reaches what the lesson's script reaches: `python -m tests.bench.time_to_accuracy train DATA ...`.
 
 `train` trains on BCCD (DATA holds train, val and test, photos in Pascal VOC) with a MobileNetV2 that has ImageNet
-weights: with the settings of recipes/custom-mobilenet-quick.toml or another recipe, or with `--like-lesson` those of the
-lesson and torchvision's widths, so that one sees how much is speed and how much is recipe. After each epoch the model that the
-run would keep then, chosen on the validation photos, is measured on the test photos; nothing is chosen by those.
-Minutes are processor time over threads, as in `tests.bench.lesson_script`. All that training does beside training
-counts (reading the dataset, validation, checkpoints); measuring the test photos doesn't. `--slice` ends the command
-after so many minutes of the clock; given again, it goes on from the run's checkpoint.
+weights: with the settings of recipes/custom-mobilenet-quick.toml or another recipe, or with `--like-lesson` those of
+the lesson and torchvision's widths, so that one sees how much is speed and how much is recipe. After each epoch the
+model that the run would keep then, chosen on the validation photos, is measured on the test photos; nothing is chosen
+by those. Minutes are processor time over threads, as in `tests.bench.lesson_script`. All that training does beside
+training counts (reading the dataset, validation, checkpoints); measuring the test photos doesn't. `--slice` ends the
+command after so many minutes of the clock; given again, it goes on from the run's checkpoint.
 
 `plot` draws such curves and the lesson's, and tells the ratio:
 `... plot OUT.png --lesson LESSON.jsonl "engine, its recipe"=A.jsonl`.
