@@ -3,7 +3,8 @@
 torchvision writes the coarser map out in the finer one's size and adds the two into a third; under bfloat16
 it does both in float32, and the next convolution rounds again. As convolutions keep no outputs for their
 gradients, the sum can be taken in place, read from the coarse map directly. The same values; the gradients
-are the same up to the order of summation. Sizes that aren't exactly doubled and traced networks are torchvision's.
+are the same up to the order of summation. Sizes that aren't exactly doubled and networks that are traced or compiled
+are torchvision's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class InPlacePyramid(FeaturePyramidNetwork):  # type: ignore[misc]  # torchvisio
 
     def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
         """The pyramid's maps from the backbone's, by level, finest first; see torchvision."""
-        if not self.is_in_place or torchvision._is_tracing():  # noqa: SLF001 - its own operators ask the same way
+        is_traced = torchvision._is_tracing() or torch.compiler.is_compiling()  # noqa: SLF001 - as its operators ask
+        if not self.is_in_place or is_traced:
             found: dict[str, Tensor] = super().forward(x)
             return found
         names, maps = list(x), list(x.values())
