@@ -154,9 +154,22 @@ def test_loader_processes_change_nothing(runs: Runs, whole: RunDir) -> None:
     assert losses_of(helped) == losses_of(whole)
 
 
-def test_batches_sent_ahead_change_nothing(
+def test_a_backbone_that_cannot_be_compiled_costs_a_warning_and_nothing_else(
     runs: Runs, whole: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("this Python can't be compiled")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    tried = runs.train("tried", runs.recipe(**TWO_EPOCHS, hardware={"compile": True}))
+    assert losses_of(tried) == losses_of(whole)
+    assert_same_weights(weights_of(tried), weights_of(whole))
+    [told] = [event for event in events_of(tried) if isinstance(event, MessageEvent)]
+    assert told.level == "warning"
+    assert "this Python can't be compiled" in told.text
+
+
+def test_batches_sent_ahead_change_nothing(runs: Runs, whole: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, with a stop on the way: the batch that was on its way then comes again."""
     from engine.data import loading
     from tests.engine.data.test_sidestream import Noted
