@@ -67,10 +67,10 @@ async def test_which_losses(evening: Path, make_app: MakeApp) -> None:
         app._main.action_panel("curves")
         await see(pilot, app, "rpn_box_reg")
         await pilot.press("o")
-        await see(pilot, app, "Loss by step · total and validation")
+        await see(pilot, app, "Loss by step · 1/7 · total and validation")
         await miss(pilot, app, "rpn_box_reg")
         await pilot.press("o")
-        await see(pilot, app, "Loss by step · only classifier")
+        await see(pilot, app, "Loss by step · 1/7 · only classifier")
         await pilot.press("o", "o", "o", "o")
         await see(pilot, app, "Loss by step · 1/7")
 
@@ -84,7 +84,7 @@ async def test_zoom_and_pan(evening: Path, make_app: MakeApp) -> None:
         window = look(app).window
         assert window is not None
         assert window[0] > 100
-        await see(pilot, app, "zoomed, 0 shows all")
+        await see(pilot, app, "zoomed, 0: all")
         await pilot.press("h")
         left = look(app).window
         assert left is not None
@@ -218,7 +218,7 @@ async def test_keys_of_compared_runs(evening: Path, make_app: MakeApp) -> None:
         await pilot.press("c", "left")
         await see(pilot, app, "· at 29")
         await pilot.press("x")
-        await see(pilot, app, "Training loss by time · log axis─")
+        await see(pilot, app, "Training loss by time · log axis · smoothed─")
         panel = app.screen.query_one(ComparePanel)
         await pilot.press("equals_sign")
         assert panel.look.window is not None

@@ -127,7 +127,7 @@ class PreviewsPanel(PreviewKeys):
         Binding("right_square_bracket", "threshold(1)", "Previews: higher score", show=False),
         Binding("u", "truth", "Previews: ground truth", show=False),
         Binding("b", "found", "Previews: detections", show=False),
-        Binding("w", "worst", "Previews: the epoch's worst", show=False),
+        Binding("w", "worst", "Previews: epoch's worst", show=False),
         Binding("v", "grid", "Previews: one or several", show=False),
         Binding("i", "table", "Previews: table of boxes", show=False),
         Binding("x", "graphics", "Previews: pixels, blocks", show=False),

@@ -31,7 +31,7 @@ _KEY_WORDS = {
 }  # fmt: skip
 
 _KEY_ROOM = 9
-_COLUMN = 36
+_COLUMN = 38
 _INDENT: Piece = (" " * 3, "")
 
 

@@ -66,7 +66,7 @@ class MainScreen(ControlScreen):
         Binding("G,end", "move(100000)", "Last run", show=False),
         Binding("space", "mark", "Mark the run, or unmark it", show=False),
         Binding("a", "app.follow", "Follow the running run", show=False),
-        Binding("e", "explain", "Explain the run: why, what to do", show=False),
+        Binding("e", "explain", "Explain the run", show=False),
         Binding("S", "start", "Work on the queue (asks)", show=False),
         *(Binding(str(digit), f"digit({digit})", f"Panel {digit}", show=False) for digit in range(1, 10)),
         Binding("tab", "next_panel(1)", "Next panel", show=False),
