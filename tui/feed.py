@@ -153,6 +153,7 @@ class Feed:
         self._compared: frozenset[str] = frozenset()
         self._looked_at: list[str] = []
         self._is_done = False
+        self._is_pressing = False
         self._fleet: Fleet | None = None
         self._chosen: str | None = None
         self._log: LogTail | None = None
@@ -164,7 +165,7 @@ class Feed:
     @property
     def is_read(self) -> bool:
         """Whether every log was read as far as is wanted."""
-        return self._is_done and all(reader.is_read for reader in self._readers.values())
+        return self._is_done and not self._is_pressing and all(reader.is_read for reader in self._readers.values())
 
     def close(self) -> None:
         """Leave no process behind."""
@@ -236,9 +237,12 @@ class Feed:
         due.reverse()
         due.sort(key=lambda reader: (reader.view.run_id != self._chosen, reader.is_known, reader.is_read))
         deadline = time.monotonic() + _LOOK_S
+        self._is_pressing = False
         for place, reader in enumerate(due):
             run_id = reader.view.run_id
             if reader.look(now, is_wanted=run_id in wanted):
+                # Known in outline only, which is enough for a list: somebody waits for the whole.
+                self._is_pressing |= run_id in wanted and not reader.view.is_whole
                 yield RunChange(reader.view)
             if time.monotonic() > deadline:
                 self._is_done = place + 1 == len(due)
