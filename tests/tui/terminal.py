@@ -85,10 +85,12 @@ def opened(runs_dir: Path, graphics: str, size: tuple[int, ...]) -> Iterator[Ter
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size))
     modes = termios.tcgetattr(theirs)
+    # A size in the environment, as some test runners put it there, would count for more than the terminal's own.
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     with _listening_to(signal.SIGHUP, signal.SIGINT):
         process = subprocess.Popen(
             [sys.executable, "-m", "engine.cli.main", "watch", "--runs", str(runs_dir), "--graphics", graphics],
-            stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm-256color"},
+            stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm-256color"},
         )  # fmt: skip
     try:
         yield Terminal(process, ours, theirs, modes)
