@@ -244,8 +244,12 @@ def assert_same_step(
     np.testing.assert_allclose(list(found[0].values()), list(expected[0].values()), rtol=1e-4, atol=1e-6)
     assert found[1].keys() == expected[1].keys()
     for name, gradient in expected[1].items():
-        scale = float(gradient.abs().max()) + 1e-6
-        assert float((found[1][name] - gradient).abs().max()) < tolerance * scale, name
+        assert largest_difference(found[1][name], gradient) < tolerance, name
+
+
+def largest_difference(found: Tensor, expected: Tensor) -> float:
+    """As a share of the largest value that is expected."""
+    return float((found - expected).abs().max()) / (float(expected.abs().max()) + 1e-6)
 
 
 @pytest.mark.parametrize("counts", [(3, 4), (1,), (0, 2), (0,), (30, 0, 5)], ids=str)
@@ -264,11 +268,18 @@ def test_a_step_equals_torchvisions(counts: tuple[int, ...]) -> None:
              "fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet18_fpn"],
 )
 def test_a_step_of_every_kind_equals_torchvisions(arch: str) -> None:
+    torch.manual_seed(1)
     detector = small_detector(arch)
-    batch = a_batch(3, 5)
-    expected = losses_and_gradients(prepared(detector, PLAIN, CPU), batch)
-    found = losses_and_gradients(prepared(detector, Hardware(channels_last=False), CPU), batch)
-    assert_same_step(found, expected, tolerance=1e-2)  # batch statistics make much of little
+    images, targets = a_batch(3, 5)
+    expected = losses_and_gradients(prepared(detector, PLAIN, CPU), (images, targets))
+    # Batch statistics and kinks make much of little: as much as of a last digit of the pixels.
+    noise = 0.0
+    for _ in range(3):
+        _, noisy = losses_and_gradients(detector, ([one + 1e-7 * torch.randn_like(one) for one in images], targets))
+        noise = max(noise, *(largest_difference(noisy[name], gradient) for name, gradient in expected[1].items()))
+    found = losses_and_gradients(prepared(detector, Hardware(channels_last=False), CPU), (images, targets))
+    assert noise < 0.1
+    assert_same_step(found, expected, tolerance=1e-4 + 3 * noise)
 
 
 def test_every_parameter_of_the_head_learns_in_bfloat16() -> None:
