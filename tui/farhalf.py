@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.events import EventTail
+from engine.machine import num_cores
 from engine.rundir import open_regular
 from tui.eventreading import Told, read_whole
 
@@ -38,18 +40,13 @@ class Read:
         told: All of it.
         num_unknown: Lines that say nothing known here.
         end: Where it ends; a last line without its newline is beyond.
-        inode: Which file it was.
+        inode: Which file it was; None where there was none.
     """
 
     told: Sequence[Told]
     num_unknown: int
     end: int
-    inode: int
-
-
-def num_free_cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    inode: int | None
 
 
 class FarHalf:
@@ -69,7 +66,7 @@ class FarHalf:
         self._is_there = threading.Event()
         self._begun = time.monotonic()
         self.begin: int | None = None
-        if size_bytes < LEAST_BYTES or num_free_cores() < 2:
+        if size_bytes < LEAST_BYTES or num_cores() < 2:
             return
         begin = _line_after(path, int(size_bytes * _SHARE))
         if begin is None:
@@ -127,17 +124,13 @@ def read_half(path: Path, begin: int, end: int) -> Read:
     """
     told: list[Told] = []
     num_unknown = 0
-    with open_regular(path) as file:
-        while begin < end:
-            data = os.pread(file.fileno(), min(_CHUNK_BYTES, end - begin), begin)
-            data = data[: data.rfind(b"\n") + 1]
-            if not data:
-                break  # the rest, or a line that is longer than a piece: left to the near reader
-            some, unknown = read_whole(data)
-            told += some
-            num_unknown += unknown
-            begin += len(data)
-        return Read(tuple(told), num_unknown, begin, os.fstat(file.fileno()).st_ino)
+    tail = EventTail(path, _CHUNK_BYTES)
+    tail.go_to(begin)
+    while tail.place < end and (data := tail.read_lines(end)):
+        some, unknown = read_whole(data)
+        told += some
+        num_unknown += unknown
+    return Read(tuple(told), num_unknown, tail.place, tail.inode)
 
 
 def main() -> None:

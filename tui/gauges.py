@@ -7,7 +7,6 @@ at one look and read at a later one, so that nobody waits for it.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from engine.machine import available_memory_bytes, free_disk_bytes, memory_limit_bytes
+from engine.machine import available_memory_bytes, free_disk_bytes, memory_limit_bytes, num_cores
 from engine.rundir import SUPERVISOR_LOCK, lock_holder
 
 _GPU_QUERY = "index,name,utilization.gpu,memory.used,memory.total,temperature.gpu"
@@ -78,7 +77,7 @@ class GaugeReader:
         with contextlib.suppress(OSError):
             disk = free_disk_bytes(self._runs_dir)
         return Gauges(
-            load=self._load(), num_cores=_num_cores(),
+            load=self._load(), num_cores=num_cores(),
             used_bytes=max(0, total - available_memory_bytes()), total_bytes=total, disk_free_bytes=disk,
             supervised_since=self._supervised_since(), gpus=self._nvidia.read(),
         )  # fmt: skip
@@ -97,10 +96,6 @@ class GaugeReader:
     def close(self) -> None:
         """Leave no process behind."""
         self._nvidia.close()
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _GpuReader:

@@ -6,9 +6,7 @@ grown, costs a piece or what is new. A log of 1 GB takes a second or two.
 
 from __future__ import annotations
 
-import queue
 import re
-import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.rundir import RunDir
+from tui.latest import LatestThread
 from tui.logreader import Level, LogBytes, matching_lines, pieces_after
 
 _TELL_S = 0.3
@@ -76,7 +75,7 @@ def count_matches(some: bytes, needle: str, level: Level) -> int:
     return sum(1 for _ in matching_lines(some, needle, level))
 
 
-class CountThread(threading.Thread):
+class CountThread(LatestThread[CountRequest]):
     """Answers the latest request; a newer one ends the count for an older.
 
     Args:
@@ -85,29 +84,18 @@ class CountThread(threading.Thread):
     """
 
     def __init__(self, runs_dir: Path, tell: Callable[[LogCount], None]) -> None:
-        super().__init__(name="log-count", daemon=True)
+        super().__init__("log-count", self._count_in)
         self._runs_dir = runs_dir
         self._tell = tell
-        self._requests: queue.SimpleQueue[CountRequest | None] = queue.SimpleQueue()
         self._tally = _Tally(())
 
     def ask(self, request: CountRequest) -> None:
         """Count, and forget what was asked before; the first request starts the thread."""
-        self._requests.put(request)
+        super().ask(request)
         if self.ident is None:
             self.start()
 
-    def stop(self) -> None:
-        """End the thread soon."""
-        self._requests.put(None)
-
-    def run(self) -> None:
-        """The thread's work."""
-        while (request := self._requests.get()) is not None:
-            if self._requests.empty():  # only the latest counts
-                self._answer(request)
-
-    def _answer(self, request: CountRequest) -> None:
+    def _count_in(self, request: CountRequest) -> None:
         try:
             log = LogBytes(RunDir(self._runs_dir / request.run_id))
         except OSError:
@@ -125,7 +113,7 @@ class CountThread(threading.Thread):
             self._tally = _Tally(key)
         tally, told_at = self._tally, time.monotonic()
         for begin, some in pieces_after(log, tally.end):
-            if not self._requests.empty():
+            if self.has_newer():
                 return
             whole = some[: some.rfind(b"\n") + 1]  # a last line that is still being written counts later
             tally.begins.append(begin)

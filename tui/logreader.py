@@ -8,15 +8,14 @@ log piece by piece, tell how far they are, and stop at once when something else 
 from __future__ import annotations
 
 import os
-import queue
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from engine.rundir import RunDir, open_regular
+from tui.latest import LatestThread
 from tui.logtail import ERROR_WORDS, WARNING_WORDS, clean_line
 
 Level = Literal["all", "warnings", "errors"]
@@ -337,7 +336,7 @@ def _text(line: bytes) -> str:
     return clean_line(line[-_LONGEST_LINE_BYTES:].rstrip(b"\n").decode("utf-8", "replace"))
 
 
-class LogThread(threading.Thread):
+class LogThread(LatestThread[LogRequest]):
     """Answers requests in a thread of its own; a new request takes the place of the one at work.
 
     Args:
@@ -346,23 +345,4 @@ class LogThread(threading.Thread):
     """
 
     def __init__(self, runs_dir: Path, tell: Callable[[LogPage], None]) -> None:
-        super().__init__(name="log", daemon=True)
-        self._requests: queue.SimpleQueue[LogRequest | None] = queue.SimpleQueue()
-        self._reader = LogReader(runs_dir, tell, lambda: not self._requests.empty())
-
-    def ask(self, request: LogRequest) -> None:
-        """Ask for a page, and forget what was asked before."""
-        self._requests.put(request)
-
-    def stop(self) -> None:
-        """End the thread soon."""
-        self._requests.put(None)
-
-    def run(self) -> None:
-        """The thread's work."""
-        while (request := self._requests.get()) is not None:
-            while not self._requests.empty():  # only the latest counts
-                request = self._requests.get()
-                if request is None:
-                    return
-            self._reader.answer(request)
+        super().__init__("log", LogReader(runs_dir, tell, self.has_newer).answer)

@@ -17,8 +17,8 @@ def parting_words(fleet: Fleet, views: Sequence[RunView], runs_dir: Path, only: 
     """One line; "" where nothing goes on and nothing waits."""
     if not fleet.has_queue or fleet.trouble:
         return ""
-    busy = sum(view.is_active and not view.is_orphaned for view in views)
-    waiting = sum(view.state == "queued" or view.is_orphaned for view in views)
+    busy = sum(view.is_worked_on for view in views)
+    waiting = sum(view.is_waiting for view in views)
     is_usual = str(runs_dir) == _USUAL
     folder = "" if is_usual else f" --runs {shlex.quote(str(runs_dir))}"
     target = runs_dir / only if only else runs_dir

@@ -107,6 +107,16 @@ class RunView:
         return self.is_active and self.worker_alive is False and begun
 
     @property
+    def is_worked_on(self) -> bool:
+        """Somebody is at work on it."""
+        return self.is_active and not self.is_orphaned
+
+    @property
+    def is_waiting(self) -> bool:
+        """It is taken up once somebody works on the queue."""
+        return self.state == "queued" or self.is_orphaned
+
+    @property
     def is_starting(self) -> bool:
         """Claimed, but the worker of this attempt hasn't spoken yet."""
         if not self.is_active or self.progress.ended is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import runs_option
+from engine.cli.options import DetectPrecision, precision_option, runs_option
 from engine.cli.printing import console, print_problems, progress_bar, shown_path
 from engine.machine import require_writable
 
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
               help="Folder for the analysis and its pictures; the run's evaluation/ when left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the analysis as JSON.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps or auto.")
-@click.option("--precision", type=click.Choice(("fp32", "bf16", "auto")), default="fp32", show_default=True,
-              help="Number format: bf16 is faster where the chip has it, and tells scores a little differently.")
+@precision_option
 @runs_option
 def command(
     model: str | None, split: str | None, data: Path | None, ground_truth: Path | None, detections: Path | None,
-    out_dir: Path | None, device: str, precision: Literal["fp32", "bf16", "auto"], runs_dir: Path, *, as_json: bool,
+    out_dir: Path | None, device: str, precision: DetectPrecision, runs_dir: Path, *, as_json: bool,
 ) -> None:
     """Measure the best model of RUN, a CHECKPOINT file, or another tool's detections.
 
@@ -64,7 +63,7 @@ def command(
 
 def _own(
     model: str, split: str | None, data: Path | None, out_dir: Path | None, device: str,
-    precision: Literal["fp32", "bf16", "auto"], runs_dir: Path,
+    precision: DetectPrecision, runs_dir: Path,
 ) -> Outcome:
     from engine.cli.evaluating import Photos, as_split, evaluate_model, photos_in, photos_of_run
     from engine.modelfile import find_model

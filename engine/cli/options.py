@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -12,6 +13,12 @@ _SCIENTIFIC_FROM = 1e5
 runs_option = click.option(
     "--runs", "runs_dir", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
     envvar="ENGINE_RUNS", help="Folder of runs and their queue.",
+)
+
+DetectPrecision = Literal["fp32", "bf16", "auto"]
+precision_option = click.option(
+    "--precision", type=click.Choice(("fp32", "bf16", "auto")), default="fp32", show_default=True,
+    help="Number format: bf16 is faster where the chip has it, and tells scores a little differently.",
 )
 
 set_option = click.option(

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.options import count, runs_option
+from engine.cli.options import DetectPrecision, count, precision_option, runs_option
 from engine.cli.printing import console, print_problems, progress_bar, shown_path
 from engine.errors import printable
 from engine.machine import require_writable
@@ -86,13 +86,12 @@ class _Forms(click.ParamType[frozenset[str]]):
 @click.option("--json", "as_json_only", is_flag=True,
               help="Print JSON instead of a table; a line for each picture where they come one by one.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps or auto.")
-@click.option("--precision", type=click.Choice(("fp32", "bf16", "auto")), default="fp32", show_default=True,
-              help="Number format: bf16 is faster where the chip has it, and tells scores a little differently.")
+@precision_option
 @runs_option
 def command(
     run: str, inputs: tuple[str, ...], threshold: float | str, classes: tuple[str, ...], forms: frozenset[str],
     out_dir: Path | None, tile: int | None, overlap: float, batch_size: int | None, every: int, watched: Path | None,
-    device: str, precision: Literal["fp32", "bf16", "auto"], runs_dir: Path, *, recursive: bool, as_json_only: bool,
+    device: str, precision: DetectPrecision, runs_dir: Path, *, recursive: bool, as_json_only: bool,
 ) -> None:
     """Detect objects in every INPUT with the model RUN.
 

@@ -19,6 +19,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from engine.models.detector import Detection, Detector
 from engine.models.folded_norm import fold_while_training, folding_pairs
+from engine.models.transform import filled
 
 
 def make_ready(detector: Detector) -> None:
@@ -66,9 +67,7 @@ def prepared_picture(detector: Detector, pixels: NDArray[np.uint8], device: torc
         pixels = pixels.copy()
     image = torch.from_numpy(pixels).to(device).permute(2, 0, 1).float()
     resized, _ = transform.resize(image, None)
-    mean, std = (torch.tensor(values, device=device)[:, None, None] * 255 for values in
-                 (transform.image_mean, transform.image_std))  # fmt: skip
-    normalised: Tensor = resized.sub_(mean).div_(std)
+    normalised: Tensor = transform.normalize(resized.div_(255))
     return normalised
 
 
@@ -93,7 +92,4 @@ def _batched(images: Sequence[Tensor], size_divisible: int) -> Tensor:
     height, width = (
         -(-max(image.shape[side] for image in images) // size_divisible) * size_divisible for side in (1, 2)
     )
-    batch = images[0].new_zeros((len(images), height, width, 3)).permute(0, 3, 1, 2)
-    for place, image in zip(batch, images, strict=True):
-        place[:, : image.shape[1], : image.shape[2]] = image
-    return batch
+    return filled(images[0].new_zeros((len(images), height, width, 3)).permute(0, 3, 1, 2), images)

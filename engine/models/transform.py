@@ -90,10 +90,14 @@ class Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision 
         height, width = (
             padded_side(max(image.shape[axis] for image in images), least, most, size_divisible) for axis in (1, 2)
         )
-        filled = images[0].new_zeros(len(images), images[0].shape[0], height, width)
-        for place, image in zip(filled, images, strict=True):
-            place[:, : image.shape[1], : image.shape[2]].copy_(image)
-        return filled
+        return filled(images[0].new_zeros(len(images), images[0].shape[0], height, width), images)
+
+
+def filled(batch: Tensor, images: Sequence[Tensor]) -> Tensor:
+    """A batch (N, C, H, W) with an image (C, h, w) in the upper left corner of each place."""
+    for place, image in zip(batch, images, strict=True):
+        place[:, : image.shape[1], : image.shape[2]] = image
+    return batch
 
 
 def scaled_boxes(boxes: Tensor, size: Sequence[int], new_size: Sequence[int]) -> Tensor:

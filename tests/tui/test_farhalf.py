@@ -22,7 +22,7 @@ from tui.view import RunView, apply_told
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     """A run whose log counts as very long; a line in each half says nothing."""
     monkeypatch.setattr(farhalf, "LEAST_BYTES", 300_000)
-    monkeypatch.setattr(farhalf, "num_free_cores", lambda: 2)
+    monkeypatch.setattr(farhalf, "num_cores", lambda: 2)
     run_dir = RunDir(tmp_path / "0001-a")
     run_dir.path.mkdir()
     lines = [encode_event(event) for event in events_of(Course(epochs=5, num_epochs=5, steps_an_epoch=300))]
@@ -96,5 +96,5 @@ def test_lines_of_a_half_end_with_whole_ones(run_dir: RunDir) -> None:
 
 def test_short_logs_and_single_processors_need_none(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     assert FarHalf(run_dir.events, 299_999).begin is None
-    monkeypatch.setattr(farhalf, "num_free_cores", lambda: 1)
+    monkeypatch.setattr(farhalf, "num_cores", lambda: 1)
     assert FarHalf(run_dir.events, 10**9).begin is None

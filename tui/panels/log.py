@@ -10,13 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
-from textual.widgets.input import Selection
 
 from engine.errors import printable
 from tui.logcounting import CountRequest, LogCount
 from tui.logreader import Asked, Level, LogLine, LogPage, LogRequest
 from tui.panels.panel import Panel
 from tui.scene import Scene
+from tui.widgets.field import Field
 from tui.widgets.inked import Piece
 from tui.widgets.log import LogView
 from tui.widgets.text_line import TextLine
@@ -72,9 +72,7 @@ class LogPanel(Panel):
         super().__init__()
         self._view = LogView(id="log-lines")
         self._state = TextLine(id="log-state")
-        self._search = Input(
-            placeholder="search the log; Enter finds, Esc closes", id="log-search", compact=True, select_on_focus=False
-        )
+        self._search = Field("search the log; Enter finds, Esc closes", id="log-search")
         self._page = LogPage(LogRequest(""))
         self._pending: LogRequest | None = None
         self._count_asked: CountRequest | None = None
@@ -96,11 +94,6 @@ class LogPanel(Panel):
         yield self._view
         yield self._state
         yield self._search
-
-    def on_mount(self) -> None:
-        """The search comes when it is asked for; its cursor stands still, for each blink would be sent over SSH."""
-        self._search.cursor_blink = False
-        self._search.display = False
 
     # --- what comes ---
 
@@ -264,9 +257,7 @@ class LogPanel(Panel):
 
     def action_search(self) -> None:
         """Open the search."""
-        self._search.display = True
-        self._search.selection = Selection(0, len(self._search.value))
-        self.screen.set_focus(self._search)  # at once: what is typed next is meant for it
+        self._search.open()
 
     @on(Input.Submitted, "#log-search")
     def _submit(self, message: Input.Submitted) -> None:

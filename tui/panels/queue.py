@@ -14,7 +14,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
-from textual.widgets.input import Selection
 
 from tui.arranging import SORT_KEYS, Arrangement
 from tui.asking import Verb
@@ -24,6 +23,7 @@ from tui.panels.panel import Panel
 from tui.questions import why_lines
 from tui.scene import Scene
 from tui.view import RunView
+from tui.widgets.field import Field
 from tui.widgets.gauge_line import GaugeLine
 from tui.widgets.inked import Piece
 from tui.widgets.inked_lines import InkedLines
@@ -90,9 +90,7 @@ class QueuePanel(Panel):
         self._head = TableHead()
         self._table = QueueTable()
         self._caption = InkedLines(id="queue-caption")
-        self._filter = Input(
-            placeholder="a regular expression: r50|failed", id="queue-filter", compact=True, select_on_focus=False
-        )
+        self._filter = Field("a regular expression: r50|failed", id="queue-filter")
         self._why = InkedLines(id="queue-why")
 
     def compose(self) -> ComposeResult:
@@ -105,9 +103,7 @@ class QueuePanel(Panel):
         yield self._why
 
     def on_mount(self) -> None:
-        """The filter shows while one types; its cursor stands still, for each blink would be sent over SSH."""
-        self._filter.cursor_blink = False
-        self._filter.display = False
+        """No caption until there is something to say."""
         self._caption.display = False
 
     def show(self, scene: Scene) -> None:
@@ -233,9 +229,7 @@ class QueuePanel(Panel):
 
     def action_filter(self) -> None:
         """Type a pattern."""
-        self._filter.display = True
-        self._filter.selection = Selection(0, len(self._filter.value))
-        self.screen.set_focus(self._filter)  # at once: what is typed next is meant for it
+        self._filter.open()
 
     def action_reset(self) -> None:
         """Back to all runs in the order of their turns, none marked."""

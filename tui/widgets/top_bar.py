@@ -58,8 +58,8 @@ class TopBar(Widget):
             return [("paused: p on Queue goes on", "warning!"), ("   ", "")]
         if fleet.rehearsal is not None:
             return [(rehearsal_words(fleet.rehearsal), "accent!"), ("   ", "")]
-        waiting = any(view.state == "queued" or view.is_orphaned for view in views)
-        busy = any(view.is_active and not view.is_orphaned for view in views)
+        waiting = any(view.is_waiting for view in views)
+        busy = any(view.is_worked_on for view in views)
         if waiting and not busy and not fleet.is_supervised:
             return [("the queue stands still: S starts it", "warning!"), ("   ", "")]
         return []
